@@ -1,0 +1,101 @@
+package record
+
+import "encoding/binary"
+
+// SectionType says what a section holds. Values are part of the disk format.
+type SectionType uint8
+
+// The types of sections. The bodies of all but SectionRecords are defined by package engine.
+const (
+	SectionRecords     SectionType = 1 // records of one partition
+	SectionTopicCreate SectionType = 2 // a topic comes into being
+	SectionGroupCommit SectionType = 3 // a group's committed offset moves
+)
+
+// Stream names a partition by numbers: the log knows no topic names.
+type Stream struct{ Topic, Partition uint32 }
+
+// Section is a decoded view of one section; Body aliases the frame.
+type Section struct {
+	Type   SectionType
+	Flags  uint8
+	Stream Stream
+	Base   uint64 // first offset (records), else the command's own
+	Count  uint32 // records in Body, 1 for a command
+	Body   []byte
+	Pos    int // where the section starts, in bytes from the start of the frame
+}
+
+// SectionIter walks a frame's sections. The zero value is empty.
+type SectionIter struct {
+	payload []byte
+	pos     int
+	err     error
+}
+
+// Iter starts at the frame's first section; a frame that is not a batch has none.
+func (f *Frame) Iter() SectionIter {
+	if f.Kind != KindBatch {
+		return SectionIter{}
+	}
+	return SectionIter{payload: f.Payload}
+}
+
+// Err tells, after Next returned false, whether the payload ended where it should: nil or ErrMalformed.
+func (it *SectionIter) Err() error { return it.err }
+
+// Next returns the next section, or false at the end or at something that does not decode.
+func (it *SectionIter) Next() (Section, bool) {
+	if it.err != nil || it.pos == len(it.payload) {
+		return Section{}, false
+	}
+	s, size, ok := readSection(it.payload[it.pos:])
+	if !ok {
+		it.err = ErrMalformed
+		return Section{}, false
+	}
+	s.Pos = FrameHeaderBytes + it.pos
+	it.pos = min(it.pos+AlignedSize(size), len(it.payload))
+	return s, true
+}
+
+// ReadSection decodes the section at the start of b, as found at Section.Pos of a verified frame.
+func ReadSection(b []byte) (Section, error) {
+	s, _, ok := readSection(b)
+	if !ok {
+		return Section{}, ErrMalformed
+	}
+	return s, nil
+}
+
+func readSection(b []byte) (s Section, size int, ok bool) {
+	if len(b) < SectionHeaderBytes {
+		return s, 0, false
+	}
+	le := binary.LittleEndian
+	size = int(le.Uint32(b))
+	if size < SectionHeaderBytes || size > len(b) {
+		return s, 0, false
+	}
+	return Section{
+		Type: SectionType(b[4]), Flags: b[5],
+		Stream: Stream{le.Uint32(b[8:]), le.Uint32(b[12:])},
+		Base:   le.Uint64(b[16:]), Count: le.Uint32(b[24:]), Body: b[SectionHeaderBytes:size],
+	}, size, true
+}
+
+// validate checks that a records section holds exactly Count well-formed records.
+func (s *Section) validate() error {
+	if s.Type != SectionRecords {
+		return nil
+	}
+	it := s.Records()
+	n := uint32(0)
+	for _, ok := it.Next(); ok; _, ok = it.Next() {
+		n++
+	}
+	if it.err != nil || n != s.Count || s.Base+uint64(n) < s.Base {
+		return ErrMalformed
+	}
+	return nil
+}
