@@ -64,6 +64,9 @@ func (b *Batch) AppendRecord(s Stream, offset uint64, r *Record) {
 	b.buf = r.appendTo(b.buf)
 	b.next = offset + 1
 	h := b.buf[b.open:]
+	if r.HasIdem {
+		h[5] |= FlagSectionIdem
+	}
 	le := binary.LittleEndian
 	le.PutUint32(h[24:], le.Uint32(h[24:])+1)
 	le.PutUint32(h, uint32(len(b.buf)-b.open))

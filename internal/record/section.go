@@ -12,6 +12,10 @@ const (
 	SectionGroupCommit SectionType = 3 // a group's committed offset moves
 )
 
+// FlagSectionIdem marks a records section in which at least one record has an idempotency key,
+// so that applying the many sections without one need not look at their records.
+const FlagSectionIdem uint8 = 1 << 0
+
 // Stream names a partition by numbers: the log knows no topic names.
 type Stream struct{ Topic, Partition uint32 }
 
