@@ -16,6 +16,7 @@ require (
 	github.com/mattn/go-isatty v0.0.14 // indirect
 	github.com/pawelgaczynski/giouring v0.0.0-20230826085535-69588b89acb9 // indirect
 	github.com/prometheus/client_golang v1.25.0 // indirect
+	github.com/spf13/pflag v1.0.10 // indirect
 	github.com/tidwall/evio v1.0.8 // indirect
 	golang.org/x/sys v0.49.0 // indirect
 )

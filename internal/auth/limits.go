@@ -1,0 +1,18 @@
+package auth
+
+const (
+	// TokenBytesMax is the longest secret, in bytes. A random 256-bit secret in hex has 64.
+	TokenBytesMax = 512
+
+	// TokensMax is how many tokens one server knows.
+	TokensMax = 10_000
+
+	// PrefixBytesMax is the longest scope prefix, in bytes: the longest topic name.
+	PrefixBytesMax = 249
+
+	// basicBytesMax is the longest user-name-and-secret that Basic carries, in bytes before base64.
+	basicBytesMax = 2 * TokenBytesMax
+
+	// roleBytesMax is the longest misspelt role that an error repeats, in bytes.
+	roleBytesMax = 16
+)
