@@ -1,0 +1,79 @@
+package config
+
+import "time"
+
+// Config is every setting of the server, parsed and checked. It is plain data.
+type Config struct {
+	// Listening.
+
+	Listen     string // host:port of the plain HTTP listener; Resolve fills in what an empty one means
+	Port       int    // 1…65535 replaces Listen's port; 0: not given. Resolve moves it into Listen
+	TLSListen  string // host:port of the TLS listener; empty: none, unless TLSCert is set (Resolve)
+	TLSCert    string // file with the PEM certificate chain
+	TLSKey     string // file with the PEM key
+	Backend    string // "auto", "uring" or "evio"
+	Loops      int    // event loops; 0: one less than the cores, at least one (Resolve fills it in)
+	CORSOrigin string // value of Access-Control-Allow-Origin; empty: no CORS
+
+	// Access.
+
+	Dev              bool   // without tokens, listening on other addresses than loopback is meant
+	BearerTokens     Secret // tokens as package auth parses them
+	BearerTokensFile string // file with one token per line, read again on SIGHUP
+
+	// Storage.
+
+	DataDir         string        // directory of the log, made if it is missing
+	SegmentBytes    int64         // size of one log segment, bytes
+	TailBytes       int64         // newest part of the log kept in memory, bytes
+	CommitsInFlight int           // commits that one loop has at the disk at the same time
+	CommitTimeout   time.Duration // longest wait for a commit before 504
+
+	// Topics.
+
+	AutoCreate        bool          // producing to an unknown topic creates it
+	PartitionsDefault int           // partitions of a topic created without a number
+	IdempotencyWindow time.Duration // how long an idempotency key is remembered
+	IdempotencyKeys   int           // how many are remembered per partition
+	CommitIs          string        // "next" or "last": what a client's commit offset means
+
+	// Limits.
+
+	RequestLineBytesMax int           // longest request line, bytes (414)
+	HeadBytesMax        int           // longest head, request line included, bytes (431)
+	HeadFieldsMax       int           // most header fields (431)
+	BodyBytesMax        int64         // longest body, bytes (413)
+	HeadTimeout         time.Duration // from a request's first byte to the end of its head (408)
+	IdleTimeout         time.Duration // between two requests of a connection
+	ConnsMax            int           // connections at the same time, TLS included
+	OutputBytesMax      int           // replies queued on a connection before it is no longer read, bytes
+
+	// Operation.
+
+	ServerTiming    bool          // every answer carries Server-Timing
+	LogLevel        string        // "debug", "info", "warn" or "error"
+	LogFormat       string        // "text" or "json"
+	ShutdownTimeout time.Duration // longest wait for open requests at shutdown
+	GCPercent       int           // debug.SetGCPercent
+	MemoryLimit     int64         // debug.SetMemoryLimit, bytes; 0: none
+}
+
+// Secret is a text that must not be shown: every way of printing it gives a placeholder. Convert it to
+// string to use it.
+type Secret string
+
+const redacted = "(redacted)"
+
+// String returns a placeholder, "" for an empty secret.
+func (s Secret) String() string {
+	if s == "" {
+		return ""
+	}
+	return redacted
+}
+
+// GoString returns what String does, for %#v.
+func (s Secret) GoString() string { return `"` + s.String() + `"` }
+
+// MarshalText returns what String does, for JSON and structured logs.
+func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
