@@ -1,0 +1,146 @@
+package httpparse
+
+import (
+	"encoding/binary"
+	"math/bits"
+)
+
+// Scanning. A head is a few runs of harmless bytes between delimiters, so parsing is mostly
+// the question "where is the first byte that is not of this class?". Names are short and
+// their class is ragged: a table answers byte by byte. Targets and values are long and their
+// class is a range: eight bytes are judged at once with the arithmetic of Hacker's Delight
+// (section 6-1) and "Bit Twiddling Hacks" (hasless, hasvalue). These tests can mark a byte
+// falsely only above a truly marked one (a borrow runs upwards), and the lowest mark is the
+// first byte because the load is little-endian; so the first mark is always right.
+//
+// No load goes beyond the slice: the last seven bytes are looked at one by one. A test puts
+// the input right before an unreadable page.
+
+const (
+	ones  = 0x0101010101010101
+	highs = 0x8080808080808080
+)
+
+// Byte classes, as bits of class[b].
+const (
+	isToken  = 1 << iota // tchar of RFC 9110 section 5.6.2
+	isTarget             // a visible ASCII character but '#'
+	isValue              // field-content: HTAB, SP, VCHAR, obs-text
+	isHost               // unreserved or sub-delims of RFC 3986; '%' and brackets apart
+)
+
+var class = makeClasses()
+
+func makeClasses() (t [256]uint8) {
+	mark := func(set string, bit uint8) {
+		for i := range len(set) {
+			t[set[i]] |= bit
+		}
+	}
+	for c := range 256 {
+		if c > ' ' && c < 0x7f && c != '#' {
+			t[c] |= isTarget
+		}
+		if c >= ' ' && c != 0x7f || c == '\t' {
+			t[c] |= isValue
+		}
+		if c >= '0' && c <= '9' || c|0x20 >= 'a' && c|0x20 <= 'z' && c < 0x80 {
+			t[c] |= isToken | isHost
+		}
+	}
+	mark("!#$%&'*+-.^_`|~", isToken)
+	mark("-._~!$&'()*+,;=", isHost)
+	return t
+}
+
+// below marks the bytes of x that are less than n, n <= 0x80.
+func below(x, n uint64) uint64 { return (x - ones*n) & ^x & highs }
+
+// equal marks the bytes of x that equal c.
+func equal(x, c uint64) uint64 { return below(x^(ones*c), 1) }
+
+// scanToken returns the index of the first byte of b[i:] that is not a tchar, or len(b).
+func scanToken(b []byte, i int) int {
+	for i < len(b) && class[b[i]]&isToken != 0 {
+		i++
+	}
+	return i
+}
+
+// scanTarget returns the index of the first byte of b[i:] that cannot stand in a request
+// target, or len(b).
+func scanTarget(b []byte, i int) int {
+	for ; i+8 <= len(b); i += 8 {
+		x := binary.LittleEndian.Uint64(b[i:])
+		if m := below(x, '!') | equal(x, '#') | equal(x, 0x7f) | x&highs; m != 0 {
+			return i + bits.TrailingZeros64(m)>>3
+		}
+	}
+	for i < len(b) && class[b[i]]&isTarget != 0 {
+		i++
+	}
+	return i
+}
+
+// scanValue returns the index of the first byte of b[i:] that cannot stand in a field value
+// (so also of the CR that ends it), or len(b).
+func scanValue(b []byte, i int) int {
+	for ; i+8 <= len(b); i += 8 {
+		x := binary.LittleEndian.Uint64(b[i:])
+		m := below(x, ' ') | equal(x, 0x7f)
+		for ; m != 0; m &= m - 1 {
+			if j := i + bits.TrailingZeros64(m)>>3; class[b[j]]&isValue == 0 {
+				return j
+			}
+		}
+	}
+	for i < len(b) && class[b[i]]&isValue != 0 {
+		i++
+	}
+	return i
+}
+
+// isBlank tells whether c is white space that may stand around a field value.
+func isBlank(c byte) bool { return c == ' ' || c == '\t' }
+
+// trim takes the white space off both ends of a value.
+func trim(b []byte) []byte {
+	for len(b) > 0 && isBlank(b[0]) {
+		b = b[1:]
+	}
+	for len(b) > 0 && isBlank(b[len(b)-1]) {
+		b = b[:len(b)-1]
+	}
+	return b
+}
+
+// EqualFold tells whether name is lower, disregarding the case of ASCII letters in name.
+// lower must be in lower case.
+func EqualFold(name []byte, lower string) bool {
+	return len(name) == len(lower) && HasPrefixFold(name, lower)
+}
+
+// HasPrefixFold tells whether name starts with lower, disregarding the case of ASCII letters
+// in name. lower must be in lower case.
+func HasPrefixFold(name []byte, lower string) bool {
+	if len(name) < len(lower) {
+		return false
+	}
+	for i := range len(lower) {
+		if c := name[i]; c != lower[i] && (c|0x20 != lower[i] || c < 'A' || c > 'Z') {
+			return false
+		}
+	}
+	return true
+}
+
+// hexDigit returns the value of a hexadecimal digit, or 255.
+func hexDigit(c byte) byte {
+	switch {
+	case c >= '0' && c <= '9':
+		return c - '0'
+	case c|0x20 >= 'a' && c|0x20 <= 'f':
+		return c | 0x20 - 'a' + 10
+	}
+	return 255
+}
