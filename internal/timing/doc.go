@@ -10,9 +10,9 @@
 //
 // # The stages of a request
 //
-//	 first byte     complete     handler      reply ready        durable      reply queued
-//	     |--recv_parse--|--queue----|--server------|--commit---------|--server----|
-//	     |--total-------------------------------------------------------------------|
+//	first byte     complete     handler      reply ready        durable      reply queued
+//	    |--recv_parse--|--queue----|--server------|--commit---------|--server----|
+//	    |--total-------------------------------------------------------------------|
 //
 // Server is the handler's own work: appending before the commit and rendering the reply after it.
 // A request that waits for no commit records none, so the counts of two stages of one route may differ.

@@ -1,0 +1,66 @@
+package metrics
+
+import "ayder/internal/timing"
+
+// Build tells which program is running. It never changes.
+type Build struct {
+	Version  string // release, "devel" without one
+	Revision string // commit
+	Ring     string // uring.Implementation()
+}
+
+// Sample is the state of the server at the moment of a scrape, as plain data. Whoever fills it must not change it
+// before Render has returned. What is left out is reported as zero, or not at all where it has labels.
+type Sample struct {
+	Routes []string // names by route number; those of Counters and Timing
+
+	// Totals per loop, read while the loops go on.
+	Counters []*Counters
+	Commits  []*CommitStats
+
+	// Copies made on the loops.
+	Timing     *timing.Snapshot // merged over the loops
+	Queues     []Queue
+	Partitions []Partition // in any order; at most PartitionsMax are shown
+	Topics     int
+
+	Network Network
+	Log     Log
+
+	Backend       string // netpoll.Server.Backend()
+	BackendReason string // netpoll.Server.Reason()
+	Ready         bool   // what GET /ready says
+}
+
+// Network is the sum over all loops of what netpoll counts.
+type Network struct {
+	Conns         uint64 // open now
+	ConnsAccepted uint64
+	ConnsRefused  uint64 // over the limit
+	BytesReceived uint64
+	BytesSent     uint64
+}
+
+// Log is the state of the write-ahead log.
+type Log struct {
+	LastIndex    uint64 // last frame handed to the log
+	DurableIndex uint64 // Invariant: DurableIndex <= LastIndex
+	DiskBytes    uint64 // size of all segments
+	Failed       bool   // a sync failed: the log has stopped for good
+}
+
+// Queue is the depth of one bounded queue of one loop, "mailbox" for example.
+type Queue struct {
+	Name  string
+	Loop  int
+	Depth int
+}
+
+// Partition is the extent of one partition.
+type Partition struct {
+	Topic          string
+	Partition      uint32
+	EarliestOffset uint64 // the floor
+	NextOffset     uint64
+	Bytes          uint64 // retained
+}
