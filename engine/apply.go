@@ -1,0 +1,216 @@
+package engine
+
+import (
+	"fmt"
+
+	"ayder/internal/record"
+)
+
+// Apply: the one place where state changes, live and in recovery alike.
+//
+// A frame is applied section by section. A section of records only moves its partition's end, whatever
+// the number of records; they are looked at only where a flag says that an idempotency key is inside.
+// Time is the frame's. Whatever the result depends on is in the frames, so the same log gives the same state.
+//
+// Live, a section that does not follow from the state is a bug of ours, and the loop stops with a panic before
+// it serves from wrong numbers. In recovery it may be a damaged or foreign file, and is an error.
+
+// Apply applies a durable frame that this shard's own batch became. The error, wrapping
+// record.ErrMalformed, means that the frame does not decode; the shard must not be used after it.
+func (s *Shard) Apply(f record.Frame) error {
+	it := f.Iter()
+	for sec, ok := it.Next(); ok; sec, ok = it.Next() {
+		if s.ownerOf(&sec) != s {
+			panic(fmt.Sprintf("bug: frame %d has a section of stream %v in shard %d", f.Index, sec.Stream, s.number))
+		}
+		if err := s.engine.apply(&f, &sec, true); err != nil {
+			panic(fmt.Sprintf("bug: frame %d: %v", f.Index, err))
+		}
+	}
+	if err := it.Err(); err != nil {
+		return fmt.Errorf("apply index %d: %w", f.Index, err)
+	}
+	s.finish(&f)
+	return nil
+}
+
+// ApplyReplay applies the next frame of the log during recovery, when no loop runs. It leaves out what a restored
+// checkpoint holds already. Errors wrap ErrDiverged or record.ErrMalformed and name index and stream; the
+// engine must not be used after one.
+func (e *Engine) ApplyReplay(f record.Frame) error {
+	if f.Index <= e.replayed {
+		return fmt.Errorf("replay index %d after %d: %w", f.Index, e.replayed, ErrDiverged)
+	}
+	it := f.Iter()
+	for sec, ok := it.Next(); ok; sec, ok = it.Next() {
+		if err := e.apply(&f, &sec, false); err != nil {
+			return fmt.Errorf("replay index %d topic %d partition %d: %w", f.Index, sec.Stream.Topic, sec.Stream.Partition, err)
+		}
+	}
+	if err := it.Err(); err != nil {
+		return fmt.Errorf("replay index %d: %w", f.Index, err)
+	}
+	e.replayed = f.Index
+	for _, s := range e.shards {
+		s.finish(&f)
+	}
+	return nil
+}
+
+// ownerOf returns the shard that a section is for, nil where its partition does not exist.
+func (s *Shard) ownerOf(sec *record.Section) *Shard {
+	if sec.Type == record.SectionTopicCreate {
+		return s.engine.shards[CatalogueShard]
+	}
+	if p := s.engine.catalogue.partition(sec.Stream); p != nil {
+		return p.owner
+	}
+	return nil
+}
+
+// finish notes that a whole frame was applied.
+func (s *Shard) finish(f *record.Frame) {
+	s.timeMs = max(s.timeMs, f.TimeMs)
+	s.applied.Store(max(s.applied.Load(), f.Index))
+	s.sweep()
+}
+
+func (e *Engine) apply(f *record.Frame, sec *record.Section, live bool) error {
+	if sec.Type == record.SectionTopicCreate {
+		return e.applyCreate(f, sec)
+	}
+	p := e.catalogue.partition(sec.Stream)
+	if p == nil {
+		return fmt.Errorf("no such partition: %w", ErrDiverged)
+	}
+	if !live && f.Index <= p.skipTo {
+		return nil
+	}
+	p.asOf = f.Index
+	switch sec.Type {
+	case record.SectionRecords:
+		return p.applyRecords(f, sec, live)
+	case record.SectionGroupCommit:
+		return p.applyCommit(sec)
+	}
+	return fmt.Errorf("section type %d: %w", sec.Type, ErrDiverged)
+}
+
+// applyCreate adds a topic. One that a checkpoint brought already is recognized by the frame that created it.
+func (e *Engine) applyCreate(f *record.Frame, sec *record.Section) error {
+	spec, err := readSpec(sec.Body)
+	if err != nil {
+		return fmt.Errorf("create topic: %w: %w", err, ErrDiverged)
+	}
+	id := sec.Stream.Topic
+	if t := e.catalogue.get(id); t != nil && t.created == f.Index && t.spec == spec {
+		return nil
+	}
+	if err := e.addTopic(id, spec, f.Index); err != nil {
+		return fmt.Errorf("create topic: %w: %w", err, ErrDiverged)
+	}
+	e.shards[CatalogueShard].creating.finish(spec.Name)
+	return nil
+}
+
+// addTopic adds a topic from the log or a checkpoint, whose id must be the next one.
+func (e *Engine) addTopic(id uint32, spec TopicSpec, created uint64) error {
+	known := len(e.catalogue.all())
+	switch {
+	case uint64(id) != uint64(known)+1:
+		return fmt.Errorf("topic %q has id %d, not %d", spec.Name, id, known+1)
+	case e.Topic([]byte(spec.Name)) != nil:
+		return fmt.Errorf("topic %q: %w", spec.Name, ErrTopicExists)
+	case known >= TopicsTotalMax || e.catalogue.partitions+int(spec.Partitions) > PartitionsTotalMax:
+		return ErrTopicLimit
+	}
+	e.catalogue.add(e.newTopic(id, spec, created))
+	return nil
+}
+
+func (p *Partition) applyRecords(f *record.Frame, sec *record.Section, live bool) error {
+	next := p.next.Load()
+	end := next + uint64(sec.Count)
+	switch {
+	case sec.Base != next:
+		return fmt.Errorf("records start at offset %d, not %d: %w", sec.Base, next, ErrDiverged)
+	case sec.Count == 0 || end < next || len(sec.Body) < int(sec.Count)*record.RecordHeaderBytes:
+		return fmt.Errorf("%d records in %d bytes: %w", sec.Count, len(sec.Body), record.ErrMalformed)
+	case live && end > p.assigned:
+		return fmt.Errorf("records end at offset %d, assigned %d: %w", end, p.assigned, ErrDiverged)
+	}
+	if sec.Flags&record.FlagSectionIdem != 0 {
+		if err := p.applyKeys(f, sec); err != nil {
+			return err
+		}
+	}
+	p.next.Store(end)
+	p.bytes.Store(p.bytes.Load() + uint64(len(sec.Body)))
+	p.assigned = max(p.assigned, end)
+	return nil
+}
+
+// applyKeys remembers the idempotency keys of a section.
+func (p *Partition) applyKeys(f *record.Frame, sec *record.Section) error {
+	it := sec.Records()
+	offset, end := sec.Base, sec.Base+uint64(sec.Count)
+	for r, ok := it.Next(); ok; r, ok = it.Next() {
+		if r.HasIdem {
+			count, key, ok := decodeKey(r.Idem)
+			if !ok || uint64(count) > end-offset {
+				return fmt.Errorf("idempotency key at offset %d: %w", offset, record.ErrMalformed)
+			}
+			p.remember(entry{hash: hashKey(key), first: offset, timeMs: f.TimeMs, count: count})
+		}
+		offset++
+	}
+	if it.Err() != nil || offset != end {
+		return fmt.Errorf("%d records expected from offset %d: %w", sec.Count, sec.Base, record.ErrMalformed)
+	}
+	return nil
+}
+
+// remember puts a key into the window, and it is no longer in flight.
+func (p *Partition) remember(k entry) {
+	s := p.owner
+	delete(s.keys, flightKey{p.stream, k.hash})
+	if p.window == nil {
+		p.window = &window{}
+		s.windows = append(s.windows, p)
+	}
+	p.window.put(k, s.engine.config.IdemWindowMs, s.engine.config.IdemKeysMax)
+}
+
+// sweep takes expired keys out of one window after the other, so that partitions which nobody writes to
+// give their memory back too.
+func (s *Shard) sweep() {
+	if len(s.windows) == 0 {
+		return
+	}
+	if s.sweepAt >= len(s.windows) {
+		s.sweepAt = 0
+	}
+	p := s.windows[s.sweepAt]
+	if p.window.expire(s.timeMs, s.engine.config.IdemWindowMs, sweepKeysMax) == sweepKeysMax {
+		return // more of the same in the next frame
+	}
+	if p.window.queue.len() == 0 {
+		p.window = nil
+		last := len(s.windows) - 1
+		s.windows[s.sweepAt], s.windows[last] = s.windows[last], nil
+		s.windows = s.windows[:last]
+		return
+	}
+	s.sweepAt++
+}
+
+func (p *Partition) applyCommit(sec *record.Section) error {
+	switch {
+	case !ValidName(sec.Body):
+		return fmt.Errorf("commit of group %q: %w", sec.Body, record.ErrMalformed)
+	case sec.Base > p.next.Load():
+		return fmt.Errorf("group %q committed offset %d above %d: %w", sec.Body, sec.Base, p.next.Load(), ErrDiverged)
+	}
+	p.group(sec.Body).commit(sec.Base)
+	return nil
+}

@@ -1,0 +1,48 @@
+package engine
+
+import "ayder/internal/record"
+
+// Commit is the result of CommitOffset.
+type Commit struct {
+	Changed bool          // a command is in the batch: answer when that is done
+	Pending *record.Batch // not changed, but only because of one in flight there: answer when that is done
+}
+
+// CommitOffset moves a group's committed offset (the next one to read) forward with a command in b. An
+// offset at or below the committed one, applied or in flight, changes nothing. Errors: ErrGroupName,
+// ErrGroupLimit, ErrOffsetAbove when offset is above Assigned.
+func (s *Shard) CommitOffset(b *record.Batch, p *Partition, name []byte, offset uint64) (Commit, error) {
+	s.mustOwn(p)
+	if offset > p.assigned {
+		return Commit{}, ErrOffsetAbove
+	}
+	g := p.groups[string(name)]
+	if g == nil {
+		if !ValidName(name) {
+			return Commit{}, ErrGroupName
+		}
+		if len(p.groups) >= GroupsPerPartition {
+			return Commit{}, ErrGroupLimit
+		}
+		g = p.group(name)
+	}
+	if g.applied && offset <= g.committed {
+		return Commit{}, nil
+	}
+	if g.batch != nil && offset <= g.pending {
+		return Commit{Pending: g.batch}, nil
+	}
+	b.AppendCommand(record.SectionGroupCommit, p.stream, offset, name)
+	g.pending, g.batch = offset, b
+	return Commit{Changed: true}, nil
+}
+
+// commit applies a commit; one that would go backward is without effect.
+func (g *group) commit(offset uint64) {
+	if !g.applied || offset > g.committed {
+		g.applied, g.committed = true, offset
+	}
+	if g.batch != nil && g.pending <= offset {
+		g.pending, g.batch = 0, nil
+	}
+}

@@ -1,0 +1,31 @@
+// Package engine is the broker's state machine: which topics and partitions exist, which offset comes
+// next, what groups have committed and which idempotency keys were seen. It does no input or output, reads no
+// clock and starts no goroutine; the same log gives the same state, byte for byte, on every node.
+//
+// The state is split into shards, and each belongs to one loop. A request goes through two steps there:
+//
+//	Produce, CommitOffset, CreateTopic    decide, give the offset, encode a section into the open batch
+//	Apply                                 once that batch's frame is durable: make it visible
+//
+// What is between the two is in flight: it counts where offsets are given and duplicates are looked for, and
+// nobody can read it. A batch that fails has stopped the log for good, so nothing is ever taken back.
+//
+// Recovery is Restore of a checkpoint, then ApplyReplay of the frames after it, on one goroutine.
+//
+// # Commands in the log
+//
+// Package record defines frames, sections and records; these bodies are defined here. Integers are little-endian.
+//
+//	SectionTopicCreate   stream: the new topic's id, partition 0; base 0
+//	   0 version u8, 1 | 1 mode u8, 0 sealed | 2 name_size u16 | 4 partitions u32 | 8 ttl_ms u64 | 16 max_bytes u64 | 24 name
+//
+//	SectionGroupCommit   stream: the partition; base: the committed offset, the next one to read
+//	   0 name of the group
+//
+//	SectionRecords       the idempotency key of a record, where it has one:
+//	   0 count u32 | 4 the client's key
+//	   It stands for the count records from this one on, which are in the same section: what one produce appended.
+//
+// Topic ids are dense, start at 1 and are given in the order of the log. A topic is created in an earlier frame than
+// everything else about it. Commits that would go backward, and kinds of frames other than batches, have no effect.
+package engine

@@ -1,0 +1,68 @@
+package engine
+
+import (
+	"ayder/internal/record"
+)
+
+// CatalogueShard is the shard that accepts commands about topics.
+const CatalogueShard = 0
+
+// Config is what an engine is made with; a zero field means its default.
+//
+// IdemWindowMs and IdemKeysMax decide which keys are remembered, so replicas that are to hold
+// the same state must agree on them. The other fields only bound what is accepted.
+type Config struct {
+	Shards        int    // parts that one loop each owns, 1 if zero
+	IdemWindowMs  uint64 // how long an idempotency key is remembered
+	IdemKeysMax   int    // idempotency keys remembered per partition, the newest ones
+	TopicsMax     int    // topics
+	PartitionsMax int    // partitions of all topics together
+}
+
+func (c *Config) setDefaults() {
+	if c.IdemWindowMs == 0 {
+		c.IdemWindowMs = idemWindowDefaultMs
+	}
+	c.Shards = orDefault(c.Shards, 1, ShardsMax)
+	c.IdemKeysMax = orDefault(c.IdemKeysMax, idemKeysDefault, IdemKeysTotalMax)
+	c.TopicsMax = orDefault(c.TopicsMax, topicsDefault, TopicsTotalMax)
+	c.PartitionsMax = orDefault(c.PartitionsMax, partitionsDefault, PartitionsTotalMax)
+}
+
+func orDefault(n, def, most int) int {
+	if n <= 0 {
+		return def
+	}
+	return min(n, most)
+}
+
+// Engine is the whole state of a node. Its catalogue may be read from any goroutine; everything
+// else is reached through a Shard and belongs to that shard's loop.
+type Engine struct {
+	config    Config
+	catalogue catalogue
+	shards    []*Shard
+	replayed  uint64 // index of the last frame given to ApplyReplay
+}
+
+// New returns an empty engine.
+func New(c Config) *Engine {
+	c.setDefaults()
+	e := &Engine{config: c}
+	for i := range c.Shards {
+		e.shards = append(e.shards, newShard(e, i))
+	}
+	return e
+}
+
+// Config returns the settings in force, defaults filled in.
+func (e *Engine) Config() Config { return e.config }
+
+// Shard returns part i, 0 <= i < Config.Shards.
+func (e *Engine) Shard(i int) *Shard { return e.shards[i] }
+
+// ShardOf returns the number of the shard that owns a partition. Neighbouring partitions, and
+// the first partitions of neighbouring topics, fall on different shards.
+func (e *Engine) ShardOf(s record.Stream) int {
+	return int((uint64(s.Topic) + uint64(s.Partition)) % uint64(len(e.shards)))
+}

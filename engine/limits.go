@@ -1,0 +1,31 @@
+package engine
+
+import "ayder/internal/record"
+
+// Limits of what the engine accepts.
+const (
+	NameBytesMax        = 249       // a topic's or a group's name
+	TopicPartitionsMax  = 1024      // partitions of one topic
+	IdemKeyBytesMax     = 1020      // an idempotency key; with its prefix it fills what a record may hold
+	GroupsPerPartition  = 10_000    // groups with a committed offset in one partition
+	ShardsMax           = 256       // loops
+	TopicsTotalMax      = 1_000_000 // what Config.TopicsMax may at most allow
+	PartitionsTotalMax  = 4_000_000 // what Config.PartitionsMax may at most allow
+	IdemKeysTotalMax    = 1 << 28   // what Config.IdemKeysMax may at most allow
+	CheckpointBytesMax  = 1<<32 - 1 // one shard's part of a checkpoint
+	topicsDefault       = 100_000   // topics
+	partitionsDefault   = 1_000_000 // partitions of all topics together: 128 MiB of heap when all are empty
+	idemKeysDefault     = 1_000_000 // idempotency keys remembered per partition: 57 MB of heap when full
+	idemWindowDefaultMs = 3_600_000 // how long a key is remembered: one hour
+	idemPrefixBytes     = 4         // the count before an idempotency key in a record
+	sweepKeysMax        = 256       // expired keys taken out of one idle window per applied frame
+	expireKeysMax       = 4         // expired keys taken out of a window per key put in
+	chunkBits           = 10        // log2 of the keys in one chunk of a window
+	chunkKeys           = 1 << chunkBits
+	chunkKeysInitial    = 8  // keys in a window's first chunk before it grows
+	slotsMin            = 16 // slots in a window's smallest table
+	migrateSlots        = 32 // slots moved to a resized table per operation
+)
+
+// The prefix and the longest key together are what the encoding allows, no more and no less.
+const _ uint = record.IdemBytesMax - idemPrefixBytes - IdemKeyBytesMax

@@ -1,0 +1,194 @@
+package engine
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"ayder/internal/record"
+)
+
+// Restore is the other direction of checkpoint.go. The bytes passed a checksum, so what does not
+// decode is a bug or another version's; still nothing in them is believed: every count is held against the
+// bytes that are left before anything is made for it, and what the engine takes for granted is checked.
+
+// Restore fills an engine that is still empty from EncodeCheckpoint's bytes. Errors wrap ErrCheckpoint;
+// the engine must be thrown away after one.
+func (e *Engine) Restore(payload []byte) error {
+	if len(e.catalogue.all()) > 0 || e.replayed > 0 {
+		panic("bug: restore into an engine that is not empty")
+	}
+	d := decoder{left: payload}
+	magic, version, parts := d.u32(), d.u32(), d.u32()
+	if d.failed || magic != checkpointMagic || version != checkpointVersion {
+		return fmt.Errorf("magic %#x version %d: %w", magic, version, ErrCheckpoint)
+	}
+	for i := range parts {
+		size := d.u32()
+		part := decoder{left: d.bytes(uint64(size))}
+		if d.failed {
+			return fmt.Errorf("part %d of %d is cut short: %w", i, parts, ErrCheckpoint)
+		}
+		if err := e.restorePart(&part); err != nil {
+			return fmt.Errorf("part %d: %w: %w", i, err, ErrCheckpoint)
+		}
+	}
+	return d.end()
+}
+
+func (e *Engine) restorePart(d *decoder) error {
+	timeMs, topics, partitions := d.u64(), d.u32(), d.u32()
+	for _, s := range e.shards {
+		s.timeMs = max(s.timeMs, timeMs)
+	}
+	for i := range topics {
+		if err := e.restoreTopic(d, i+1); err != nil {
+			return fmt.Errorf("topic %d of %d: %w", i, topics, err)
+		}
+	}
+	for i := range partitions {
+		if err := e.restorePartition(d); err != nil {
+			return fmt.Errorf("partition %d of %d: %w", i, partitions, err)
+		}
+	}
+	return d.end()
+}
+
+// restoreTopic adds a topic, or finds it as another part described it.
+func (e *Engine) restoreTopic(d *decoder, id uint32) error {
+	created, size := d.u64(), d.u32()
+	body := d.bytes(uint64(size))
+	if d.failed {
+		return errShort
+	}
+	spec, err := readSpec(body)
+	if err != nil {
+		return err
+	}
+	if t := e.catalogue.get(id); t != nil {
+		if t.spec != spec || t.created != created {
+			return fmt.Errorf("topic %d differs between parts: %q and %q", id, t.spec.Name, spec.Name)
+		}
+		return nil
+	}
+	return e.addTopic(id, spec, created)
+}
+
+func (e *Engine) restorePartition(d *decoder) error {
+	stream := record.Stream{Topic: d.u32(), Partition: d.u32()}
+	asOf, floor, next, size := d.u64(), d.u64(), d.u64(), d.u64()
+	groups, keys := d.u32(), d.u32()
+	p := e.catalogue.partition(stream)
+	switch {
+	case d.failed:
+		return errShort
+	case p == nil:
+		return fmt.Errorf("stream %v does not exist", stream)
+	case p.asOf != p.skipTo || p.next.Load() != 0 || asOf <= p.skipTo:
+		return fmt.Errorf("stream %v as of %d, created at %d: is there already, or too early", stream, asOf, p.skipTo)
+	case floor > next:
+		return fmt.Errorf("stream %v: floor %d above end %d", stream, floor, next)
+	}
+	p.asOf, p.skipTo, p.assigned = asOf, asOf, next
+	p.floor.Store(floor)
+	p.next.Store(next)
+	p.bytes.Store(size)
+	if err := p.restoreGroups(d, groups); err != nil {
+		return fmt.Errorf("stream %v: %w", stream, err)
+	}
+	if err := p.restoreKeys(d, keys); err != nil {
+		return fmt.Errorf("stream %v: %w", stream, err)
+	}
+	return nil
+}
+
+func (p *Partition) restoreGroups(d *decoder, groups uint32) error {
+	before := ""
+	for range groups {
+		offset := d.u64()
+		name := d.bytes(uint64(d.u16()))
+		if d.failed {
+			return errShort
+		}
+		if !ValidName(name) || string(name) <= before || offset > p.next.Load() {
+			return fmt.Errorf("group %q at offset %d is impossible", name, offset)
+		}
+		before = string(name)
+		p.group(name).commit(offset)
+	}
+	return nil
+}
+
+func (p *Partition) restoreKeys(d *decoder, keys uint32) error {
+	offset, timeMs, next := uint64(0), uint64(0), p.next.Load()
+	for i := range keys {
+		hash := keyHash{d.u64(), d.u64()}
+		gap, count, later := d.varint(), d.varint(), d.varint()
+		if d.failed {
+			return errShort
+		}
+		first := offset + gap
+		if first < offset || (i > 0 && gap == 0) || count == 0 || first > next || count > next-first || count > 1<<32-1 || timeMs+later < timeMs {
+			return fmt.Errorf("key %d at offset %d for %d records is impossible", i, first, count)
+		}
+		offset, timeMs = first, timeMs+later
+		p.remember(entry{hash: hash, first: first, timeMs: timeMs, count: uint32(count)})
+	}
+	return nil
+}
+
+var errShort = fmt.Errorf("cut short")
+
+// decoder takes values off the front of left. After the first that is not there, failed is set and all are zero.
+type decoder struct {
+	left   []byte
+	failed bool
+}
+
+func (d *decoder) bytes(n uint64) []byte {
+	if d.failed || n > uint64(len(d.left)) {
+		d.failed = true
+		return nil
+	}
+	b := d.left[:n]
+	d.left = d.left[n:]
+	return b
+}
+
+func (d *decoder) u16() uint16 {
+	if b := d.bytes(2); b != nil {
+		return binary.LittleEndian.Uint16(b)
+	}
+	return 0
+}
+
+func (d *decoder) u32() uint32 {
+	if b := d.bytes(4); b != nil {
+		return binary.LittleEndian.Uint32(b)
+	}
+	return 0
+}
+
+func (d *decoder) u64() uint64 {
+	if b := d.bytes(8); b != nil {
+		return binary.LittleEndian.Uint64(b)
+	}
+	return 0
+}
+
+func (d *decoder) varint() uint64 {
+	v, n := binary.Uvarint(d.left)
+	if d.failed || n <= 0 {
+		d.failed = true
+		return 0
+	}
+	d.left = d.left[n:]
+	return v
+}
+
+// end is an error if bytes are left over or were missing.
+func (d *decoder) end() error {
+	if d.failed || len(d.left) > 0 {
+		return fmt.Errorf("%d bytes left over, cut short %v: %w", len(d.left), d.failed, ErrCheckpoint)
+	}
+	return nil
+}
