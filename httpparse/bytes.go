@@ -8,10 +8,15 @@ import (
 // Scanning. A head is a few runs of harmless bytes between delimiters, so parsing is mostly
 // the question "where is the first byte that is not of this class?". Names are short and
 // their class is ragged: a table answers byte by byte. Targets and values are long and their
-// class is a range: eight bytes are judged at once with the arithmetic of Hacker's Delight
-// (section 6-1) and "Bit Twiddling Hacks" (hasless, hasvalue). These tests can mark a byte
-// falsely only above a truly marked one (a borrow runs upwards), and the lowest mark is the
-// first byte because the load is little-endian; so the first mark is always right.
+// class is nearly a range: eight bytes are judged at once by arithmetic on a word, in the
+// manner of Hacker's Delight (section 6-1). In each byte of a word
+//
+//	x - n     borrows into the top bit where x < n         (for n <= x < 0x80 it stays clear)
+//	x + 1     carries into the top bit where x = 0x7f      (DEL)
+//	x         has the top bit where x is not ASCII
+//
+// A borrow or carry that leaves a byte can mark the byte above it falsely, never unmark one.
+// So every mark is looked up in the table before it is believed.
 //
 // No load goes beyond the slice: the last seven bytes are looked at one by one. A test puts
 // the input right before an unreadable page.
@@ -30,6 +35,18 @@ const (
 )
 
 var class = makeClasses()
+
+var toLower = makeToLower()
+
+func makeToLower() (t [256]byte) {
+	for c := range 256 {
+		t[c] = byte(c)
+		if c >= 'A' && c <= 'Z' {
+			t[c] |= 0x20
+		}
+	}
+	return t
+}
 
 func makeClasses() (t [256]uint8) {
 	mark := func(set string, bit uint8) {
@@ -53,12 +70,6 @@ func makeClasses() (t [256]uint8) {
 	return t
 }
 
-// below marks the bytes of x that are less than n, n <= 0x80.
-func below(x, n uint64) uint64 { return (x - ones*n) & ^x & highs }
-
-// equal marks the bytes of x that equal c.
-func equal(x, c uint64) uint64 { return below(x^(ones*c), 1) }
-
 // scanToken returns the index of the first byte of b[i:] that is not a tchar, or len(b).
 func scanToken(b []byte, i int) int {
 	for i < len(b) && class[b[i]]&isToken != 0 {
@@ -72,8 +83,10 @@ func scanToken(b []byte, i int) int {
 func scanTarget(b []byte, i int) int {
 	for ; i+8 <= len(b); i += 8 {
 		x := binary.LittleEndian.Uint64(b[i:])
-		if m := below(x, '!') | equal(x, '#') | equal(x, 0x7f) | x&highs; m != 0 {
-			return i + bits.TrailingZeros64(m)>>3
+		sharp := x ^ ones*'#'
+		marks := ((x - ones*'!') | (x + ones) | x | (sharp-ones)&^sharp) & highs
+		if j := firstOutside(b, i, marks, isTarget); j >= 0 {
+			return j
 		}
 	}
 	for i < len(b) && class[b[i]]&isTarget != 0 {
@@ -87,17 +100,26 @@ func scanTarget(b []byte, i int) int {
 func scanValue(b []byte, i int) int {
 	for ; i+8 <= len(b); i += 8 {
 		x := binary.LittleEndian.Uint64(b[i:])
-		m := below(x, ' ') | equal(x, 0x7f)
-		for ; m != 0; m &= m - 1 {
-			if j := i + bits.TrailingZeros64(m)>>3; class[b[j]]&isValue == 0 {
-				return j
-			}
+		marks := ((x - ones*' ') | (x + ones)) &^ x & highs
+		if j := firstOutside(b, i, marks, isValue); j >= 0 {
+			return j
 		}
 	}
 	for i < len(b) && class[b[i]]&isValue != 0 {
 		i++
 	}
 	return i
+}
+
+// firstOutside returns the index of the first marked byte of b[i:i+8] that is not of the
+// class, or -1. The lowest mark belongs to the first byte, since the load is little-endian.
+func firstOutside(b []byte, i int, marks uint64, bit uint8) int {
+	for ; marks != 0; marks &= marks - 1 {
+		if j := i + bits.TrailingZeros64(marks)>>3; class[b[j]]&bit == 0 {
+			return j
+		}
+	}
+	return -1
 }
 
 // isBlank tells whether c is white space that may stand around a field value.
@@ -127,7 +149,7 @@ func HasPrefixFold(name []byte, lower string) bool {
 		return false
 	}
 	for i := range len(lower) {
-		if c := name[i]; c != lower[i] && (c|0x20 != lower[i] || c < 'A' || c > 'Z') {
+		if toLower[name[i]] != lower[i] {
 			return false
 		}
 	}

@@ -13,25 +13,34 @@ func UnescapePath(dst, src []byte) ([]byte, error) { return unescape(dst, src, '
 func UnescapeQuery(dst, src []byte) ([]byte, error) { return unescape(dst, src, ' ') }
 
 func unescape(dst, src []byte, plus byte) ([]byte, error) {
-	for i := 0; i < len(src); i++ {
-		c := src[i]
-		switch {
-		case c == '+':
-			c = plus
-		case c == '%':
-			if i+2 >= len(src) {
-				return dst, ErrEscape
-			}
-			hi, lo := hexDigit(src[i+1]), hexDigit(src[i+2])
-			if hi|lo >= 16 {
-				return dst, ErrEscape
-			}
-			c = hi<<4 | lo
-			i += 2
+	for {
+		i := 0
+		for i < len(src) && src[i] != '%' && src[i] != '+' {
+			i++
 		}
-		dst = append(dst, c)
+		dst = append(dst, src[:i]...)
+		if i == len(src) {
+			return dst, nil
+		}
+		if src[i] == '+' {
+			dst, src = append(dst, plus), src[i+1:]
+			continue
+		}
+		c, ok := escapedByte(src[i:])
+		if !ok {
+			return dst, ErrEscape
+		}
+		dst, src = append(dst, c), src[i+3:]
 	}
-	return dst, nil
+}
+
+// escapedByte decodes the "%XX" that b starts with.
+func escapedByte(b []byte) (c byte, ok bool) {
+	if len(b) < 3 {
+		return 0, false
+	}
+	hi, lo := hexDigit(b[1]), hexDigit(b[2])
+	return hi<<4 | lo, hi < 16 && lo < 16
 }
 
 // PathNeedsUnescape tells whether UnescapePath would change b.
