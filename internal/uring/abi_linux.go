@@ -45,11 +45,11 @@ const (
 	opMsgRing     = 40
 )
 
-// Flags of an entry (SQE.Flags) that callers may add after a Prep method.
+// Flags of an entry (SQE.Flags). Linking is missing on purpose: a chain would break where the queue happens to fill.
 const (
-	SQELink         = 1 << 2 // the next entry starts only when this one has succeeded
 	sqeBufferSelect = 1 << 5
-	SQESkipSuccess  = 1 << 6 // no completion unless it fails
+	// SQESkipSuccess may be added after a Prep method: no completion unless the operation fails.
+	SQESkipSuccess = 1 << 6
 )
 
 // Flags of a completion.
@@ -72,7 +72,7 @@ const (
 const (
 	setupCQSize       = 1 << 3
 	setupClamp        = 1 << 4
-	setupRDisabled    = 1 << 6
+	setupRDisabled    = 1 << 6 // tests only: a ring that refuses entries until enabled
 	setupSubmitAll    = 1 << 7
 	setupCoopTaskrun  = 1 << 8
 	setupTaskrunFlag  = 1 << 9
@@ -87,20 +87,17 @@ const (
 )
 
 const (
-	registerBuffers       = 0
-	unregisterBuffers     = 1
-	registerProbe         = 8
-	registerEnableRings   = 12
-	registerRingFds       = 20
-	unregisterRingFds     = 21
-	registerPbufRing      = 22
-	unregisterPbufRing    = 23
-	registerSyncCancel    = 24
-	probeOpSupported      = 1 << 0
-	probeOps              = 256
-	ringFdOffsetAny       = ^uint32(0)
-	syncCancelOpcodeAny   = 0
-	syncCancelNoTimeoutNs = -1
+	registerBuffers    = 0
+	registerProbe      = 8
+	registerRingFds    = 20
+	unregisterRingFds  = 21
+	registerPbufRing   = 22
+	unregisterPbufRing = 23
+	registerSyncCancel = 24
+
+	probeOpSupported = 1 << 0
+	probeOps         = 256
+	ringFdOffsetAny  = ^uint32(0) // the kernel chooses the place
 )
 
 // params is struct io_uring_params, 120 bytes: flags and sizes in, sizes, features and offsets out.

@@ -5,6 +5,8 @@ import "time"
 const (
 	// EntriesDefault is the size of the submission queue, in entries of 64 bytes, when Config does not say.
 	EntriesDefault = 4096
+	// EntriesMax is the kernel's limit for the submission queue; its limit for completions is twice that.
+	EntriesMax = 1 << 15
 	// CQEntriesPerEntry sizes the completion queue (entries of 16 bytes) from the submission queue when Config does
 	// not say. Multishot requests complete many times per submission, so the kernel's own factor of 2 is too small.
 	CQEntriesPerEntry = 4

@@ -91,8 +91,8 @@ func (s *SQE) PrepShutdown(fd, how int) {
 	s.Len = uint32(how)
 }
 
-// PrepCancel cancels every request with this user data; Res is how many were found, or -ENOENT. The cancelled
-// requests complete on their own, with -ECANCELED.
+// PrepCancel cancels every request with this user data; Res is how many were found. The cancelled requests complete
+// on their own, most with -ECANCELED.
 func (s *SQE) PrepCancel(userData uint64) {
 	s.Opcode, s.Fd = opAsyncCancel, -1
 	s.Addr = userData

@@ -79,6 +79,7 @@ func open(cfg Config, flags uint32) (*Ring, error) {
 	if cfg.Entries == 0 {
 		cfg.Entries = EntriesDefault
 	}
+	cfg.Entries = min(cfg.Entries, EntriesMax)
 	if cfg.CQEntries == 0 {
 		cfg.CQEntries = cfg.Entries * CQEntriesPerEntry
 	}
@@ -102,10 +103,15 @@ func open(cfg Config, flags uint32) (*Ring, error) {
 func (r *Ring) Flags() string { return setupNames(r.params.Flags) }
 
 // Fd is the ring's descriptor, for PrepMsgRing on other rings.
-func (r *Ring) Fd() int { return r.core.descriptor() }
+func (r *Ring) Fd() int {
+	if r.closed {
+		return -1
+	}
+	return r.core.descriptor()
+}
 
 // Handle registers fn for a new kind of completion. More than KindsMax kinds are a bug.
-func (r *Ring) Handle(fn func(payload uint64, res int32, flags uint32)) Kind {
+func (r *Ring) Handle(fn Handler) Kind {
 	if r.kinds == KindsMax {
 		panic("bug: more than 255 kinds of completion on one ring")
 	}
@@ -121,7 +127,7 @@ func (k Kind) UserData(payload uint64) uint64 { return uint64(k)<<PayloadBits | 
 const payloadMask = 1<<PayloadBits - 1
 
 // SQE returns the next entry, zeroed, to be filled before the next call of any method of r. It is never nil: a full
-// queue is submitted, see above. Entries joined by SQELink may be parted when the queue fills between them.
+// queue is submitted, see above.
 func (r *Ring) SQE() *SQE {
 	if len(r.spill) == 0 {
 		if s := r.core.next(); s != nil {
@@ -132,6 +138,9 @@ func (r *Ring) SQE() *SQE {
 }
 
 func (r *Ring) sqeWhenFull() *SQE {
+	if r.closed {
+		panic("bug: entry taken from a closed ring")
+	}
 	// An error here comes again, to somebody who can return it, with the next Submit or Wait.
 	_ = r.Submit()
 	if len(r.spill) == 0 {
@@ -247,7 +256,7 @@ func (r *Ring) Dispatch() int {
 }
 
 // RegisterBuffers pins the buffers (at most 1024) for PrepWriteFixedDSync and PrepReadFixed, which name them by their
-// index here. They may be freed only after Close. EBUSY: the ring has some already.
+// index here. They may be freed only after Close. EBUSY: the ring has some already. ENOMEM: RLIMIT_MEMLOCK.
 func (r *Ring) RegisterBuffers(buffers [][]byte) error {
 	iovs := make([]unix.Iovec, len(buffers))
 	for i, b := range buffers {
@@ -271,6 +280,7 @@ func (r *Ring) Close() error {
 		return nil
 	}
 	r.closed = true
+	r.spill = make([]SQE, 1) // sends SQE down its slow path, which complains
 	err := r.cancelAll()
 	for _, w := range r.wakers {
 		w.close()
@@ -282,8 +292,9 @@ func (r *Ring) Close() error {
 	return err
 }
 
-// cancelAll cancels every request. Buffers are freed next, so a request that goes on running would write into
-// memory of somebody else; a log write cannot be cancelled and is waited for.
+// cancelAll cancels every request and waits for those that a kernel worker is executing: buffers are freed next, and
+// the worker would read or fill memory that is somebody else's by then. Direct reads and writes cannot be cancelled,
+// but they hold on to their pages themselves.
 func (r *Ring) cancelAll() error {
 	reg := syncCancelReg{Fd: -1, Flags: cancelAny | cancelAll, TimeoutS: int64(CancelTimeout / time.Second)}
 	_, err := register(r.core.descriptor(), registerSyncCancel, unsafe.Pointer(&reg), 1)
