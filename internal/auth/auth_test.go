@@ -282,7 +282,8 @@ func TestCheckAllocatesNothing(t *testing.T) {
 	}
 }
 
-// FuzzParse looks for panics, for tokens with more rights than written, and for a secret that a set does not find again.
+// FuzzParse looks for panics, for tokens with more rights than written, and for a secret that a set
+// does not find again.
 func FuzzParse(f *testing.F) {
 	for _, text := range []string{"t1@read:t2:t3", "a@read+write/orders", "a@b@admin", ":", "@", "a@/", "x@read/", "a@read+read"} {
 		f.Add(text)
@@ -316,7 +317,8 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// FuzzCheck looks for panics, and for a value that is accepted without containing the token in some form.
+// FuzzCheck looks for panics, and for a value that is accepted without containing the token in some
+// form.
 func FuzzCheck(f *testing.F) {
 	for _, header := range []string{"Bearer t1", "Basic dTp0MQ==", "Basic Og==", "bearer", "", "Basic", "Bearer  t1 "} {
 		f.Add([]byte(header))

@@ -1,19 +1,19 @@
 package auth
 
-// Check runs for every request whose Authorization field differs from the one before it on the connection, so it
-// allocates nothing: the token is hashed where it lies, Basic is decoded into a buffer on the stack.
-// Bearer is RFC 6750 (the token's alphabet is not enforced: what is not known is not known), Basic is
-// RFC 7617, there for log shippers that can do nothing else.
+// Check runs for every request whose Authorization field differs from the one before it on the
+// connection, so it allocates nothing: the token is hashed where it lies, Basic is decoded into a
+// buffer on the stack. Bearer is RFC 6750 (the token's alphabet is not enforced: what is not known
+// is not known), Basic is RFC 7617, there for log shippers that can do nothing else.
 
 import (
 	"bytes"
 	"encoding/base64"
 )
 
-// Check looks up the value of an Authorization field, "Bearer T" or "Basic base64(anyone:T)". It returns ErrMissing for
-// an empty value and ErrUnknown for everything that is not one of the set's tokens. The scope belongs to
-// the set and never changes; authorizationHeader is not kept. It does not block or allocate and may be
-// called by any goroutine.
+// Check looks up the value of an Authorization field, "Bearer T" or "Basic base64(anyone:T)". It
+// returns ErrMissing for an empty value and ErrUnknown for everything that is not one of the set's
+// tokens. The scope belongs to the set and never changes; authorizationHeader is not kept. It does
+// not block or allocate and may be called by any goroutine.
 func (t *Tokens) Check(authorizationHeader []byte) (*Scope, error) {
 	value := bytes.Trim(authorizationHeader, " \t")
 	if len(value) == 0 {

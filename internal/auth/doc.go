@@ -1,4 +1,5 @@
-// Package auth decides who may do what: it parses the configured tokens and checks an Authorization field against them.
+// Package auth decides who may do what: it parses the configured tokens and checks an Authorization
+// field against them.
 //
 // # Tokens and scopes
 //
@@ -7,20 +8,21 @@
 //	scope            = role *( "+" role ) [ "/" prefix ]
 //	role             = "read" | "write" | "admin"    a role does not contain another
 //
-// The scope starts at the last "@", so that a scoped secret may contain one. The prefix restricts the names of topics and KV
-// namespaces. Anything that is not understood refuses to start: a
-// typing error must never become a token with more rights than meant.
+// The scope starts at the last "@", so that a scoped secret may contain one. The prefix restricts
+// the names of topics and KV namespaces. Anything that is not understood refuses to start: a typing
+// error must never become a token with more rights than meant.
 //
 // # Secrets
 //
-// The secrets themselves are not kept, only SHA-256 digests salted with random bytes of this process. A presented
-// token is hashed once; the first eight bytes of its digest find the entry and subtle.ConstantTimeCompare decides.
-// Finding by digest tells an attacker nothing: without the salt he cannot steer a digest, so how far a
-// comparison got says nothing about a secret. Nothing in this package prints a token; errors name it by its
-// position.
+// The secrets themselves are not kept, only SHA-256 digests salted with random bytes of this
+// process. A presented token is hashed once; the first eight bytes of its digest find the entry and
+// subtle.ConstantTimeCompare decides. Finding by digest tells an attacker nothing: without the salt
+// he cannot steer a digest, so how far a comparison got says nothing about a secret. Nothing in
+// this package prints a token; errors name it by its position.
 //
 // # Reloading
 //
-// [Tokens] never change once parsed. A [Holder] swaps the whole set atomically; whoever caches the outcome of a Check
-// (the api does, per connection) keeps the *Tokens beside it and compares the pointer.
+// [Tokens] never change once parsed. A [Holder] swaps the whole set atomically; whoever caches the
+// outcome of a Check (the api does, per connection) keeps the *Tokens beside it and compares the
+// pointer.
 package auth

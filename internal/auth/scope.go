@@ -1,5 +1,9 @@
 package auth
 
+// What a token may do: a set of roles and, if it is restricted, a prefix of the names it reaches. Roles
+// are bits, so that a route can ask for several at once, and independent of each other: an order
+// (admin above write above read) would give a token made for one task the rights of others.
+
 import (
 	"bytes"
 	"errors"
@@ -49,12 +53,14 @@ type Scope struct {
 // Allows reports whether the scope contains every role of the set.
 func (s *Scope) Allows(role Role) bool { return s.roles&role == role }
 
-// AllowsName reports whether the scope reaches a topic or KV namespace of this name. It does not allocate.
+// AllowsName reports whether the scope reaches a topic or KV namespace of this name. It does not
+// allocate.
 func (s *Scope) AllowsName(name []byte) bool {
 	return len(name) >= len(s.prefix) && string(name[:len(s.prefix)]) == s.prefix
 }
 
-// Restricted reports whether the scope reaches only names with a prefix, so that lists must be filtered.
+// Restricted reports whether the scope reaches only names with a prefix, so that lists must be
+// filtered.
 func (s *Scope) Restricted() bool { return s.prefix != "" }
 
 // String returns the scope as it is configured: roles and prefix. It contains nothing secret.
@@ -94,8 +100,8 @@ func parseRole(name []byte) (Role, error) {
 	return 0, fmt.Errorf("unknown role %s (the roles are read, write and admin)", printable(name))
 }
 
-// printable quotes a misspelt role if it can be nothing but that. What follows an "@" that was meant as part of
-// the secret comes here too, and must not be printed.
+// printable quotes a misspelt role if it can be nothing but that. What follows an "@" that was
+// meant as part of the secret comes here too, and must not be printed.
 func printable(role []byte) string {
 	if len(role) > roleBytesMax {
 		return "(not shown: it may be part of a secret)"
@@ -108,8 +114,8 @@ func printable(role []byte) string {
 	return strconv.Quote(string(role))
 }
 
-// checkPrefix accepts what a topic name may consist of: a prefix with any other byte could match nothing, which
-// is surely not what was meant.
+// checkPrefix accepts what a topic name may consist of: a prefix with any other byte could match
+// nothing, which is surely not what was meant.
 func checkPrefix(prefix []byte) error {
 	if len(prefix) > PrefixBytesMax {
 		return fmt.Errorf("the prefix is longer than %d bytes", PrefixBytesMax)

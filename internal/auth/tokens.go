@@ -1,9 +1,10 @@
 package auth
 
-// A set of tokens: how it is read from its two sources (an environment variable, a file), how it is kept (digests, by their
-// first eight bytes) and how it is swapped. A map lookup rather than a walk over all digests, because a
-// server with a token per device has thousands of them, and rather than a walk for few and a map for many,
-// because one way is enough when it costs 10 ns beside a hash of 60.
+// A set of tokens: how it is read from its two sources (an environment variable, a file), how it is
+// kept (digests, by their first eight bytes) and how it is swapped. A map lookup rather than a walk
+// over all digests, because a server with a token per device has thousands of them, and rather than
+// a walk for few and a map for many, because one way is enough when it costs 10 ns beside a hash of
+// 60.
 
 import (
 	"bufio"
@@ -23,14 +24,15 @@ import (
 // saltBytes leaves room for a 39-byte token in one SHA-256 block (64 bytes, nine of them padding).
 const saltBytes = 16
 
-// Tokens is a set of known tokens. It never changes and may be used by any number of goroutines. The zero value and
-// nil know no token.
+// Tokens is a set of known tokens. It never changes and may be used by any number of goroutines.
+// The zero value and nil know no token.
 type Tokens struct {
 	salt    [saltBytes]byte
 	entries map[uint64]*entry // by the first eight bytes of the digest
 }
 
-// entry is one token. Two digests that begin alike hang in one chain, so that the map's key decides nothing.
+// entry is one token. Two digests that begin alike hang in one chain, so that the map's key decides
+// nothing.
 type entry struct {
 	digest   [sha256.Size]byte
 	scope    Scope
@@ -38,8 +40,8 @@ type entry struct {
 	next     *entry
 }
 
-// Parse reads the form of RF_BEARER_TOKENS, "t1@scope:t2:t3". An empty text is an empty set. Errors name a
-// faulty token by its position and an unknown role by its name.
+// Parse reads the form of RF_BEARER_TOKENS, "t1@scope:t2:t3". An empty text is an empty set. Errors
+// name a faulty token by its position and an unknown role by its name.
 func Parse(text string) (*Tokens, error) {
 	t := newTokens()
 	if text == "" {
@@ -55,8 +57,9 @@ func Parse(text string) (*Tokens, error) {
 	return t, nil
 }
 
-// ParseFile reads one token per line; empty lines and lines that start with "#" are skipped, white space around a token
-// is dropped. A file without a token is an error: it would lock everybody out. Errors name file and line.
+// ParseFile reads one token per line; empty lines and lines that start with "#" are skipped, white
+// space around a token is dropped. A file without a token is an error: it would lock everybody out.
+// Errors name file and line.
 func ParseFile(path string) (*Tokens, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -167,7 +170,8 @@ func (t *Tokens) Len() int {
 	return len(t.entries)
 }
 
-// String tells how many tokens there are and nothing else, so that a set may reach a log by accident.
+// String tells how many tokens there are and nothing else, so that a set may reach a log by
+// accident.
 func (t *Tokens) String() string { return fmt.Sprintf("%d tokens (redacted)", t.Len()) }
 
 // GoString is String: %#v prints no digest either.
@@ -189,9 +193,11 @@ func checkSecret(secret []byte) error {
 	return nil
 }
 
-// Holder is where a running server keeps its tokens. All methods may be called by any goroutine, none blocks.
+// Holder is where a running server keeps its tokens. All methods may be called by any goroutine,
+// none blocks.
 type Holder struct {
-	// current is replaced as a whole and what it points to never changes, so a reader sees one set or the other.
+	// current is replaced as a whole and what it points to never changes, so a reader sees one set
+	// or the other.
 	current atomic.Pointer[Tokens]
 }
 

@@ -58,8 +58,8 @@ type Config struct {
 	MemoryLimit     int64         // debug.SetMemoryLimit, bytes; 0: none
 }
 
-// Secret is a text that must not be shown: every way of printing it gives a placeholder. Convert it to
-// string to use it.
+// Secret is a text that must not be shown: every way of printing it gives a placeholder. Convert it
+// to string to use it.
 type Secret string
 
 const redacted = "(redacted)"

@@ -54,7 +54,8 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
-// TestEveryFieldHasOneSetting sets every row to a value other than its default and finds every field of Config changed.
+// TestEveryFieldHasOneSetting sets every row to a value other than its default and finds every
+// field of Config changed.
 func TestEveryFieldHasOneSetting(t *testing.T) {
 	var c Config
 	var args, env []string

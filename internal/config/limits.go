@@ -11,8 +11,8 @@ const (
 	// tlsPortDefault is where TLS is served when only a certificate is configured.
 	tlsPortDefault = 1443
 
-	// bodiesPerSegmentMin relates two limits: a segment must hold a batch made of the longest body, whose records
-	// take more room than their text, and should hold several.
+	// bodiesPerSegmentMin relates two limits: a segment must hold a batch made of the longest body,
+	// whose records take more room than their text, and should hold several.
 	bodiesPerSegmentMin = 4
 
 	// suggestionDistanceMax is how many typing errors a suggestion forgives.

@@ -1,7 +1,8 @@
 package config
 
-// Parsing. pflag reads the command line into raw texts; which text counts (flag, environment, default) and what it means is decided
-// here, the same way for all three, so that an error can always name where the value came from.
+// Parsing. pflag reads the command line into raw texts; which text counts (flag, environment,
+// default) and what it means is decided here, the same way for all three, so that an error can
+// always name where the value came from.
 
 import (
 	"errors"
@@ -14,9 +15,9 @@ import (
 // ErrHelp is returned by Parse when --help or -h was given.
 var ErrHelp = errors.New("help was asked for")
 
-// Parse reads the settings from args (without the program's name), then env (os.Getenv), then the defaults. It
-// checks every value by itself; Resolve checks how they fit together. All faults come in one
-// joined error.
+// Parse reads the settings from args (without the program's name), then env (os.Getenv), then the
+// defaults. It checks every value by itself; Resolve checks how they fit together. All faults come
+// in one joined error.
 func Parse(args []string, env func(string) string) (Config, error) {
 	var c Config
 	groups := table(&c)

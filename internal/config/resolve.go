@@ -1,7 +1,8 @@
 package config
 
-// How settings fit together. Parse has checked each by itself; Resolve fills in what an empty one means and refuses combinations
-// that cannot work, or that would open a server to the network with a token everybody knows.
+// How settings fit together. Parse has checked each by itself; Resolve fills in what an empty one
+// means and refuses combinations that cannot work, or that would open a server to the network with
+// a token everybody knows.
 
 import (
 	"errors"
@@ -15,8 +16,8 @@ import (
 // DevMode reports whether no token is configured: the token is then "dev".
 func (c *Config) DevMode() bool { return c.BearerTokens == "" && c.BearerTokensFile == "" }
 
-// Resolve fills in Listen, TLSListen and Loops where they were left open, and checks that the settings
-// fit together. All faults come in one joined error.
+// Resolve fills in Listen, TLSListen and Loops where they were left open, and checks that the
+// settings fit together. All faults come in one joined error.
 func (c *Config) Resolve() error {
 	if c.Loops == 0 {
 		c.Loops = max(1, runtime.GOMAXPROCS(0)-1)
@@ -67,7 +68,8 @@ func (c *Config) resolveTLS() error {
 	return c.checkExposure("tls-listen", host)
 }
 
-// addressOf is where the server listens when nobody said: on loopback as long as the token is no secret.
+// addressOf is where the server listens when nobody said: on loopback as long as the token is no
+// secret.
 func (c *Config) addressOf(port int) string {
 	host := ""
 	if c.DevMode() {

@@ -13,7 +13,8 @@ func nearest(name string, groups []group) string {
 	return best
 }
 
-// distance is the Levenshtein distance of two flag names (ASCII), with one row of the matrix at a time.
+// distance is the Levenshtein distance of two flag names (ASCII), with one row of the matrix at a
+// time.
 func distance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {

@@ -1,8 +1,8 @@
 package config
 
-// The table. A row reads: flag, environment variable, default, type with bounds, help. The order and the groups are those of
-// --help. Defaults are texts, parsed like any other value, so that there is one notation; a test
-// parses every one of them.
+// The table. A row reads: flag, environment variable, default, type with bounds, help. The order
+// and the groups are those of --help. Defaults are texts, parsed like any other value, so that
+// there is one notation; a test parses every one of them.
 
 // setting is one row of the table.
 type setting struct {

@@ -1,7 +1,8 @@
 package config
 
-// The types of settings. Each knows how to read a text into its field and how to describe itself in --help; bounds are checked
-// while reading, so that a fault can be reported together with the flag or variable it came by.
+// The types of settings. Each knows how to read a text into its field and how to describe itself in
+// --help; bounds are checked while reading, so that a fault can be reported together with the flag
+// or variable it came by.
 
 import (
 	"errors"
@@ -15,7 +16,8 @@ import (
 
 // value is one typed place for a setting.
 type value interface {
-	// set parses text and stores it. Its error says what would be right; it does not name the setting or repeat a secret.
+	// set parses text and stores it. Its error says what would be right; it does not name the
+	// setting or repeat a secret.
 	set(text string) error
 	// kind describes the type and its unit in a word for --help.
 	kind() string

@@ -13,7 +13,7 @@ func TestCheckPanicsOnlyWhenEnabled(t *testing.T) {
 		}
 	}()
 	Check(true, "one is one")
-	Check(1 == len("ab"), "one is two")
+	Check(len("ab") == 1, "one is two")
 }
 
 func TestCheckAllocatesNothing(t *testing.T) {

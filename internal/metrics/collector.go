@@ -1,7 +1,8 @@
 package metrics
 
-// The metrics themselves: one table, a row per family. A collector holds one Sample and turns it into constant metrics; it is made
-// for a scrape and dropped after it.
+// The metrics themselves: one table, a row per family. A collector holds one Sample and turns it
+// into constant metrics; it is made for a scrape and dropped after it. To add a metric, add a row: the
+// tests render every row and let promlint judge its name.
 
 import (
 	"strconv"
@@ -130,7 +131,8 @@ func labelled(name, help string, collect func(*prometheus.Desc, *Sample, chan<- 
 	return family{describe(name, help, labels...), collect}
 }
 
-// histogram is a family that adds up one histogram of every loop; perUnit of its values are one of the metric's unit.
+// histogram is a family that adds up one histogram of every loop; perUnit of its values are one of
+// the metric's unit.
 func histogram(name, help string, perUnit float64, of func(*CommitStats) *Histogram) family {
 	return family{describe(name, help), func(d *prometheus.Desc, s *Sample, ch chan<- prometheus.Metric) {
 		var total HistogramSnapshot
@@ -159,7 +161,8 @@ func collectBackend(d *prometheus.Desc, s *Sample, ch chan<- prometheus.Metric) 
 	ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, 1, s.Backend, s.BackendReason)
 }
 
-// collectRequests reports the statuses that occurred: the full product of routes and statuses would be a thousand series of zeros.
+// collectRequests reports the statuses that occurred: the full product of routes and statuses would
+// be a thousand series of zeros.
 func collectRequests(d *prometheus.Desc, s *Sample, ch chan<- prometheus.Metric) {
 	for route, name := range s.Routes {
 		for kind := range statusKinds {
@@ -174,7 +177,8 @@ func collectRequests(d *prometheus.Desc, s *Sample, ch chan<- prometheus.Metric)
 	}
 }
 
-// stageBoundsNs are the buckets of the stage histograms: close around what a synced write takes, wide elsewhere.
+// stageBoundsNs are the buckets of the stage histograms: close around what a synced write takes,
+// wide elsewhere.
 var stageBoundsNs = []int64{
 	10_000, 25_000, 50_000, 100_000, 200_000, 300_000, 400_000, 500_000, 750_000,
 	1_000_000, 2_000_000, 5_000_000, 10_000_000, 20_000_000, 50_000_000, 100_000_000, 200_000_000, 500_000_000,

@@ -1,7 +1,8 @@
 package metrics
 
-// What one loop counts. Every field is written by that loop's thread alone and read by whoever scrapes; an atomic addition to a
-// cache line nobody else writes costs a few nanoseconds, and a scrape needs no word from the loop.
+// What one loop counts. Every field is written by that loop's thread alone and read by whoever
+// scrapes; an atomic addition to a cache line nobody else writes costs a few nanoseconds, and a
+// scrape needs no word from the loop.
 
 import (
 	"strconv"
@@ -38,7 +39,8 @@ func (c *Counters) CountRequest(route, status int) {
 	c.requests[route*statusKinds+statusKind(status)].Add(1)
 }
 
-// statuses are the status codes that get a label of their own: those of the error table and of success.
+// statuses are the status codes that get a label of their own: those of the error table and of
+// success.
 var statuses = [...]int{
 	200, 201, 202, 204, 206, 304, 307,
 	400, 401, 403, 404, 405, 406, 408, 409, 410, 411, 412, 413, 414, 415, 416, 417, 422, 426, 429, 431, 499,

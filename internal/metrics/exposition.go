@@ -13,7 +13,8 @@ import (
 // ContentType is the media type of what Render writes: the text format, version 0.0.4.
 const ContentType = "text/plain; version=0.0.4; charset=utf-8"
 
-// Exposition renders metrics. One serves the whole process; its methods may be called by any goroutine but not on a loop.
+// Exposition renders metrics. One serves the whole process; its methods may be called by any
+// goroutine but not on a loop.
 type Exposition struct {
 	standing *prometheus.Registry // what needs no sample: build, Go runtime, process
 }
@@ -39,9 +40,9 @@ func NewExposition(b Build) (*Exposition, error) {
 	return e, nil
 }
 
-// Render writes the sample, the runtime's and the process's metrics in the format of ContentType, families in the order of
-// their names. It blocks as long as w does, which should therefore be a buffer. An error is
-// one of w, or tells of a series that must not be (twice the same labels).
+// Render writes the sample, the runtime's and the process's metrics in the format of ContentType,
+// families in the order of their names. It blocks as long as w does, which should therefore be a
+// buffer. An error is one of w, or tells of a series that must not be (twice the same labels).
 func (e *Exposition) Render(w io.Writer, s *Sample) error {
 	once := prometheus.NewRegistry()
 	if err := once.Register(collector{s}); err != nil {

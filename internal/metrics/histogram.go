@@ -5,9 +5,10 @@ import (
 	"sync/atomic"
 )
 
-// Histogram counts values into fixed buckets without a lock. It is for events per commit, not per request: finding the bucket is a
-// walk over at most two dozen bounds. One goroutine observes at a time, any number may read;
-// a reader during an Observe may see the bucket already and the sum not yet, which a scrape can bear.
+// Histogram counts values into fixed buckets without a lock. It is for events per commit, not per
+// request: finding the bucket is a walk over at most two dozen bounds. One goroutine observes at a
+// time, any number may read; a reader during an Observe may see the bucket already and the sum not
+// yet, which a scrape can bear.
 type Histogram struct {
 	bounds []uint64                     // ascending, inclusive upper bounds; never changes
 	counts [boundsMax + 1]atomic.Uint64 // counts[i]: values in (bounds[i-1], bounds[i]]; the one after the last bound: above it
@@ -62,9 +63,10 @@ func (s *HistogramSnapshot) add(other HistogramSnapshot) {
 	s.Sum += other.Sum
 }
 
-// cumulative returns the total count, and for every bound how many values are at or below it. The count is the sum of
-// the buckets, so that the two agree even when a value arrived during the snapshot. Bounds are divided by perUnit rather
-// than multiplied with a fraction, so that one prints as 0.0003 and not as 0.00030000000000000003.
+// cumulative returns the total count, and for every bound how many values are at or below it. The
+// count is the sum of the buckets, so that the two agree even when a value arrived during the
+// snapshot. Bounds are divided by perUnit rather than multiplied with a fraction, so that one
+// prints as 0.0003 and not as 0.00030000000000000003.
 func (s *HistogramSnapshot) cumulative(perUnit float64) (count uint64, buckets map[float64]uint64) {
 	buckets = make(map[float64]uint64, len(s.Bounds))
 	for i, n := range s.Counts {

@@ -1,8 +1,8 @@
 package metrics
 
 const (
-	// PartitionsMax is how many partitions get series of their own. Three series each: beyond this a scrape
-	// would be megabytes, and Prometheus would suffer more than we would.
+	// PartitionsMax is how many partitions get series of their own. Three series each: beyond this
+	// a scrape would be megabytes, and Prometheus would suffer more than we would.
 	PartitionsMax = 2000
 
 	// boundsMax is the largest number of bounds of a Histogram.

@@ -252,7 +252,8 @@ func TestStatusColumns(t *testing.T) {
 	}
 }
 
-// TestScrapesWhileCounting has loops count and scrapers render at the same time, for the race detector and for the totals.
+// TestScrapesWhileCounting has loops count and scrapers render at the same time, for the race
+// detector and for the totals.
 func TestScrapesWhileCounting(t *testing.T) {
 	const rounds = 2000
 	s := fullSample()

@@ -9,8 +9,9 @@ type Build struct {
 	Ring     string // uring.Implementation()
 }
 
-// Sample is the state of the server at the moment of a scrape, as plain data. Whoever fills it must not change it
-// before Render has returned. What is left out is reported as zero, or not at all where it has labels.
+// Sample is the state of the server at the moment of a scrape, as plain data. Whoever fills it must
+// not change it before Render has returned. What is left out is reported as zero, or not at all
+// where it has labels.
 type Sample struct {
 	Routes []string // names by route number; those of Counters and Timing
 

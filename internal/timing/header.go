@@ -1,8 +1,9 @@
 package timing
 
-// The Server-Timing field (W3C Server Timing) is part of every answer, so rendering it is on the hot path. A time is
-// written as fixed-point milliseconds with three digits, which is whole microseconds with a point in
-// it: no floating point, and the last three digits come out of one table.
+// The Server-Timing field (W3C Server Timing) is part of every answer, so rendering it is on the
+// hot path. A time is written as fixed-point milliseconds with three digits, which is whole
+// microseconds with a point in it: no floating point, and the last three digits come out of one
+// table.
 
 import "strconv"
 
@@ -21,8 +22,8 @@ var threeDigits = func() (table [3000]byte) {
 //
 //	Server-Timing: recv_parse;dur=0.012, queue;dur=0.001, commit;dur=0.412, server;dur=0.020
 //
-// The times are nanoseconds. Commit may be Skip, then it is left out; any other negative time counts as 0.
-// It allocates nothing when dst has ServerTimingBytesMax of room.
+// The times are nanoseconds. Commit may be Skip, then it is left out; any other negative time
+// counts as 0. It allocates nothing when dst has ServerTimingBytesMax of room.
 func AppendServerTiming(dst []byte, recvParseNs, queueNs, commitNs, serverNs int64) []byte {
 	dst = append(dst, "Server-Timing: recv_parse;dur="...)
 	dst = appendMillis(dst, recvParseNs)
@@ -36,11 +37,13 @@ func AppendServerTiming(dst []byte, recvParseNs, queueNs, commitNs, serverNs int
 	return appendMillis(dst, serverNs)
 }
 
-// ServerTimingBytesMax is the longest field that AppendServerTiming can produce: its words, and four times of
-// up to 13 digits, a point and three digits (an int64 of nanoseconds in milliseconds).
+// ServerTimingBytesMax is the longest field that AppendServerTiming can produce: its words, and
+// four times of up to 13 digits, a point and three digits (an int64 of nanoseconds in
+// milliseconds).
 const ServerTimingBytesMax = len("Server-Timing: recv_parse;dur=, queue;dur=, commit;dur=, server;dur=") + 4*17
 
-// appendMillis appends ns as milliseconds with exactly three decimals, rounded to the nearest microsecond.
+// appendMillis appends ns as milliseconds with exactly three decimals, rounded to the nearest
+// microsecond.
 func appendMillis(dst []byte, ns int64) []byte {
 	us := (uint64(max(ns, 0)) + 500) / 1000
 	ms, frac := us/1000, us%1000*3

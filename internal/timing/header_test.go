@@ -26,7 +26,8 @@ func TestServerTiming(t *testing.T) {
 	}
 }
 
-// TestMillisAgreesWithExactArithmetic compares the fixed-point rendering with big.Rat, over all magnitudes.
+// TestMillisAgreesWithExactArithmetic compares the fixed-point rendering with big.Rat, over all
+// magnitudes.
 func TestMillisAgreesWithExactArithmetic(t *testing.T) {
 	rng := rand.New(rand.NewPCG(7, 8))
 	for range 20_000 {

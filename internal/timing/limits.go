@@ -5,9 +5,11 @@ const (
 	// count as this long. Commit timeouts and long polls both end well before it.
 	ValueNsMax = 60_000_000_000
 
-	// resolutionNs is the finest step of the histograms, in nanoseconds (HdrHistogram rounds it down to 64).
+	// resolutionNs is the finest step of the histograms, in nanoseconds (HdrHistogram rounds it
+	// down to 64).
 	resolutionNs = 100
 
-	// significantDigits bounds the relative error of a percentile to 1 %; see the package comment for its price.
+	// significantDigits bounds the relative error of a percentile to 1 %; see the package comment
+	// for its price.
 	significantDigits = 2
 )

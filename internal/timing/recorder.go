@@ -12,8 +12,8 @@ type cell struct {
 	longestNs int64
 }
 
-// Recorder collects the latencies of one loop. It belongs to that loop: no method may be called from any
-// other goroutine.
+// Recorder collects the latencies of one loop. It belongs to that loop: no method may be called
+// from any other goroutine.
 type Recorder struct {
 	cells []cell // route-major: route*StageCount + stage
 }

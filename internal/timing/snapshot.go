@@ -1,7 +1,7 @@
 package timing
 
-// A Snapshot is a copy of one recorder, or of several added up, taken at one moment. It is plain data: any
-// goroutine may read it, and nothing changes it. Percentiles are rounded up to whole
+// A Snapshot is a copy of one recorder, or of several added up, taken at one moment. It is plain
+// data: any goroutine may read it, and nothing changes it. Percentiles are rounded up to whole
 // microseconds, so that a report never claims a time better than the one that was measured.
 
 import (
@@ -28,7 +28,8 @@ type Stats struct {
 	SumNs         int64 // exact, not from the buckets
 }
 
-// Merge adds snapshots of the same route table. Nil snapshots (a loop that has stopped) are skipped.
+// Merge adds snapshots of the same route table. Nil snapshots (a loop that has stopped) are
+// skipped.
 func Merge(snapshots ...*Snapshot) *Snapshot {
 	sum := &Snapshot{}
 	for _, s := range snapshots {
@@ -62,8 +63,8 @@ func (s *Snapshot) Stats(route int, stage Stage) Stats {
 	return st
 }
 
-// Cumulative adds up, for every bound in nanoseconds (ascending), how many values are at or below it, as
-// Prometheus histograms want them. A value's bucket counts for a bound when the whole bucket
+// Cumulative adds up, for every bound in nanoseconds (ascending), how many values are at or below
+// it, as Prometheus histograms want them. A value's bucket counts for a bound when the whole bucket
 // does, so that a count can be late by the histogram's 1 % but never shrinks.
 func (s *Snapshot) Cumulative(route int, stage Stage, boundsNs []int64) []uint64 {
 	counts := make([]uint64, len(boundsNs))
@@ -82,8 +83,8 @@ func (s *Snapshot) Cumulative(route int, stage Stage, boundsNs []int64) []uint64
 	return counts
 }
 
-// AppendJSON appends the document of GET /admin/timing: every route that has been used, named by routes[i], with
-// all of its stages. Times are whole microseconds.
+// AppendJSON appends the document of GET /admin/timing: every route that has been used, named by
+// routes[i], with all of its stages. Times are whole microseconds.
 //
 //	{"routes":[{"route":"POST /x","stages":{"recv_parse":{"count":1,"p50_us":1,…,"max_us":1},…}}]}
 func (s *Snapshot) AppendJSON(dst []byte, routes []string) []byte {

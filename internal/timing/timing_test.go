@@ -10,7 +10,8 @@ import (
 	"time"
 )
 
-// within reports whether got lies in [want, want·1.01 + one step of the histogram], in microseconds rounded up.
+// within reports whether got lies in [want, want·1.01 + one step of the histogram], in microseconds
+// rounded up.
 func within(got, wantNs int64) bool {
 	return got >= wantNs/1000 && float64(got) <= float64(wantNs)/1000*1.01+2
 }
@@ -145,7 +146,8 @@ func TestCumulativeNeverShrinks(t *testing.T) {
 	}
 }
 
-// TestJSONShape reads the document back into the shape that the API promises, with no field more or less.
+// TestJSONShape reads the document back into the shape that the API promises, with no field more or
+// less.
 func TestJSONShape(t *testing.T) {
 	r := NewRecorder(3)
 	r.Record(1, RecvParse, 1500)
@@ -190,8 +192,8 @@ func TestHistogramSize(t *testing.T) {
 	}
 }
 
-// TestScrapesWhileRecording is the protocol of the package comment under the race detector: each loop records and snapshots on
-// its own goroutine, scrapers merge what they are handed.
+// TestScrapesWhileRecording is the protocol of the package comment under the race detector: each
+// loop records and snapshots on its own goroutine, scrapers merge what they are handed.
 func TestScrapesWhileRecording(t *testing.T) {
 	const loops, scrapes = 3, 20
 	requests := make([]chan chan *Snapshot, loops)
