@@ -1,0 +1,221 @@
+package api
+
+import (
+	"bytes"
+	"encoding/base64"
+	"errors"
+	"strconv"
+	"unicode/utf8"
+
+	"ayder/engine"
+	"ayder/internal/record"
+)
+
+// consume answers one page of a partition's messages, for a group.
+func consume(l *loop, x *exchange) (reply, error) {
+	p, owner, err := l.partition(&x.args)
+	if err != nil {
+		return reply{}, err
+	}
+	if owner != l.index {
+		return l.forward(owner, x)
+	}
+	pg, err := l.page(x, p)
+	if err != nil {
+		return reply{}, err
+	}
+	if pg.large() {
+		return l.readElsewhere(x, pg)
+	}
+	pg.out = l.body[:0]
+	err = pg.read(l.reader, false)
+	if errors.Is(err, ErrCold) {
+		return l.readElsewhere(x, pg)
+	}
+	if err != nil {
+		return reply{}, errDamaged.with("%v", err)
+	}
+	l.body = pg.finish()
+	return reply{status: 200, body: l.body}, nil
+}
+
+// partition finds a request's partition and the loop that owns it.
+func (l *loop) partition(a *args) (*engine.Partition, int, error) {
+	e := l.server.options.Engine
+	t := e.Topic(a.topic)
+	if t == nil {
+		return nil, 0, errUnknownTopic.with("topic %q does not exist", a.topic)
+	}
+	p := t.Partition(a.partition)
+	if p == nil {
+		return nil, 0, errPartition.with("topic %q has %d partitions", a.topic, t.Partitions())
+	}
+	return p, e.ShardOf(p.Stream()), nil
+}
+
+// page is one answer to a consumer while it is being made. It is self-contained, so that it can
+// be made by another goroutine when the messages are not in memory.
+type page struct {
+	stream    record.Stream
+	first     uint64 // offset of the first message asked for
+	end       uint64 // what is visible ends here
+	committed uint64 // the group's, as the client counts
+	limit     int
+	bytes     int
+	b64       bool
+
+	next  uint64 // behind the last message in out
+	count int
+	out   []byte
+}
+
+// page decides where a consumer starts.
+func (l *loop) page(x *exchange, p *engine.Partition) (*page, error) {
+	a := &x.args
+	committed, has := p.Committed(a.group)
+	pg := &page{stream: p.Stream(), end: p.Next(), limit: a.limit, bytes: a.maxBytes, b64: a.b64}
+	switch {
+	case a.start == startOffset:
+		pg.first = a.offset
+	case a.start == startLatest:
+		pg.first = pg.end
+	case a.start == startCommitted && has && committed > p.Floor():
+		pg.first = committed
+	default:
+		pg.first = p.Floor()
+	}
+	if has {
+		pg.committed = l.server.options.commitOut(committed)
+	}
+	if pg.first < p.Floor() {
+		return nil, errBelowFloor.offsets(p.Floor(), p.Next())
+	}
+	if pg.first > pg.end {
+		return nil, errAboveEnd.offsets(p.Floor(), p.Next())
+	}
+	pg.next = pg.first
+	return pg, nil
+}
+
+// large tells that making the page would hold up its loop.
+func (pg *page) large() bool {
+	return pg.bytes > consumeBytes && pg.end-pg.first > uint64(consumeLimit)
+}
+
+// read appends messages until the page is full or the visible end is reached.
+func (pg *page) read(r Reader, block bool) error {
+	if pg.count == 0 {
+		pg.out = append(pg.out, `{"messages":[`...)
+	}
+	_, err := r.Read(pg.stream, pg.next, pg.end, block, pg.section)
+	return err
+}
+
+// section appends the section's messages from pg.next on; false when the page is full.
+func (pg *page) section(s record.Section) bool {
+	it := s.Records()
+	offset := s.Base
+	if offset < pg.next {
+		it.Skip(int(pg.next - offset))
+		offset = pg.next
+	}
+	for m, ok := it.Next(); ok; m, ok = it.Next() {
+		if offset >= pg.end || pg.count >= pg.limit || pg.count > 0 && len(pg.out) >= pg.bytes {
+			return false
+		}
+		pg.append(offset, &m)
+		offset++
+		pg.next = offset
+	}
+	return true
+}
+
+func (pg *page) append(offset uint64, m *record.Record) {
+	b := pg.out
+	if pg.count > 0 {
+		b = append(b, ',')
+	}
+	b = append(b, `{"offset":`...)
+	b = strconv.AppendUint(b, offset, 10)
+	b = append(b, `,"partition":`...)
+	b = strconv.AppendUint(b, uint64(pg.stream.Partition), 10)
+	b = append(b, ',')
+	b = appendBytes(b, "value", m.Value, pg.b64)
+	b = append(b, ',')
+	switch {
+	case m.HasKey:
+		b = appendBytes(b, "key", m.Key, pg.b64)
+	case pg.b64:
+		b = append(b, `"key_b64":null`...)
+	default:
+		b = append(b, `"key":null`...)
+	}
+	b = append(b, `,"ts_ms":`...)
+	b = strconv.AppendUint(b, m.TimeMs, 10)
+	if len(m.Headers) > 0 {
+		b = appendHeaders(b, m.Headers)
+	}
+	pg.out = append(b, '}')
+	pg.count++
+}
+
+// appendHeaders renders record headers. A value that is not UTF-8 comes as base64 under the name
+// with _b64 behind it.
+func appendHeaders(b, headers []byte) []byte {
+	b = append(b, `,"headers":{`...)
+	for i := 0; ; i++ {
+		name, value, rest, ok := record.NextHeader(headers)
+		if !ok {
+			return append(b, '}')
+		}
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = appendHeader(b, name, value)
+		headers = rest
+	}
+}
+
+func appendHeader(b, name, value []byte) []byte {
+	if utf8.Valid(value) {
+		b = append(appendJSONString(b, name), ':')
+		return appendJSONString(b, value)
+	}
+	b = appendJSONString(b, append(bytes.Clone(name), "_b64"...))
+	b = append(b, ':', '"')
+	b = base64.StdEncoding.AppendEncode(b, value)
+	return append(b, '"')
+}
+
+// finish closes the page.
+func (pg *page) finish() []byte {
+	b := append(pg.out, `],"count":`...)
+	b = strconv.AppendInt(b, int64(pg.count), 10)
+	b = appendMember(b, "next_offset", pg.next)
+	b = appendMember(b, "committed_offset", pg.committed)
+	if pg.next < pg.end {
+		return append(b, `,"truncated":true}`...)
+	}
+	return append(b, `,"truncated":false}`...)
+}
+
+// readElsewhere makes the page on a goroutine that may wait for the disk.
+func (l *loop) readElsewhere(x *exchange, pg *page) (reply, error) {
+	x.conn.exclusive = true
+	c, m := x.conn, x.meta
+	pg.out = nil
+	job := func(r Reader) {
+		err := pg.read(r, true)
+		l.net.Post(func() {
+			if err != nil {
+				l.finishError(c, &m, errDamaged.with("%v", err))
+				return
+			}
+			l.finish(c, &m, 0, &reply{status: 200, body: pg.finish()})
+		})
+	}
+	if !l.server.readers.add(job) {
+		return reply{}, errOverloaded
+	}
+	return reply{later: true}, nil
+}

@@ -1,0 +1,122 @@
+package api
+
+import (
+	"errors"
+	"fmt"
+
+	"ayder/httpparse"
+)
+
+// Error is an answer that is not a success. Every error a client can see is in the table
+// below or in httpparse's, and nowhere else; docs/openapi.yaml lists the same codes.
+type Error struct {
+	Status     int    // HTTP status
+	Code       string // the stable word in "error"
+	Message    string // a sentence for a human
+	RetryAfter int    // seconds, 0: no Retry-After header
+	Header     string // further header lines, each with CRLF
+	Fields     string // further JSON members, each with its leading comma
+}
+
+func (e *Error) Error() string { return e.Code + ": " + e.Message }
+
+// with is e with a more precise message.
+func (e *Error) with(format string, args ...any) *Error {
+	c := *e
+	c.Message = fmt.Sprintf(format, args...)
+	return &c
+}
+
+// offsets is e with the two offsets between which a client may read.
+func (e *Error) offsets(earliest, next uint64) *Error {
+	c := *e
+	c.Fields = fmt.Sprintf(`,"earliest_offset":%d,"next_offset":%d`, earliest, next)
+	return &c
+}
+
+// The table of errors.
+var (
+	errBadParameter  = &Error{Status: 400, Code: "bad_parameter", Message: "A query parameter has a wrong value"}
+	errUnknownParam  = &Error{Status: 400, Code: "unknown_parameter", Message: "A query parameter is not known here"}
+	errRepeatedParam = &Error{Status: 400, Code: "repeated_parameter", Message: "A query parameter occurs twice"}
+	errBadPath       = &Error{Status: 400, Code: "bad_path", Message: "The path has a broken percent escape"}
+	errBadJSON       = &Error{Status: 400, Code: "bad_json", Message: "The request body is not the JSON that this call takes"}
+	errUnknownField  = &Error{Status: 400, Code: "unknown_field", Message: "The request body has an unknown field"}
+	errBadNDJSON     = &Error{Status: 400, Code: "bad_ndjson", Message: "A line is not one JSON value; nothing was appended"}
+	errEmptyNDJSON   = &Error{Status: 400, Code: "empty_ndjson", Message: "The body holds no line"}
+	errMissingTopic  = &Error{Status: 400, Code: "missing_topic", Message: "Topic name is required"}
+	errBadTopic      = &Error{Status: 400, Code: "bad_topic", Message: "A topic name is 1 to 249 of A-Z a-z 0-9 . _ -"}
+	errBadPartitions = &Error{Status: 400, Code: "bad_partitions", Message: "A topic has 1 to 1024 partitions"}
+	errBadGroup      = &Error{Status: 400, Code: "bad_group", Message: "A group name is 1 to 249 of A-Z a-z 0-9 . _ -"}
+	errBadKey        = &Error{Status: 400, Code: "bad_key", Message: "The key is too long"}
+	errBadHeader     = &Error{Status: 400, Code: "bad_message_header", Message: "A message header is too long or there are too many"}
+	errNotOffered    = &Error{Status: 400, Code: "not_offered", Message: "This is not offered yet"}
+	errUnauthorized  = &Error{Status: 401, Code: "unauthorized", Message: "A valid token is required", Header: "WWW-Authenticate: Bearer realm=\"ayder\"\r\n"}
+	errForbidden     = &Error{Status: 403, Code: "forbidden", Message: "The token does not allow this"}
+	errNotFound      = &Error{Status: 404, Code: "not_found", Message: "There is nothing at this path"}
+	errUnknownTopic  = &Error{Status: 404, Code: "unknown_topic", Message: "The topic does not exist"}
+	errPartition     = &Error{Status: 404, Code: "unknown_partition", Message: "The topic has no such partition"}
+	errMethod        = &Error{Status: 405, Code: "method_not_allowed", Message: "The path exists, but not with this method"}
+	errHeadTimeout   = &Error{Status: 408, Code: "request_timeout", Message: "The request took too long to arrive"}
+	errTopicExists   = &Error{Status: 409, Code: "topic_exists", Message: "The topic exists with other settings"}
+	errBelowFloor    = &Error{Status: 410, Code: "offset_gone", Message: "The offset is below the partition's floor"}
+	errExpected      = &Error{Status: 412, Code: "unexpected_offset", Message: "expected_offset is not the partition's next offset"}
+	errTooLarge      = &Error{Status: 413, Code: "body_too_large", Message: "The request body is too large"}
+	errAboveEnd      = &Error{Status: 416, Code: "offset_out_of_range", Message: "The offset is above the partition's end"}
+	errEncoding      = &Error{Status: 415, Code: "unsupported_encoding", Message: "The request body has a content coding that is not supported"}
+	errStorage       = &Error{Status: 500, Code: "storage_failed", Message: "The log stopped after a failed write or sync; reads go on, writes need a restart"}
+	errDamaged       = &Error{Status: 500, Code: "storage_damaged", Message: "Stored messages failed their checksum; run ayder check"}
+	errInternal      = &Error{Status: 500, Code: "internal", Message: "A bug in the server"}
+	errUnimplemented = &Error{Status: 501, Code: "method_unknown", Message: "The method is not known"}
+	errOverloaded    = &Error{Status: 503, Code: "overloaded", Message: "The server has too much to do; try again", RetryAfter: 1}
+	errStarting      = &Error{Status: 503, Code: "starting", Message: "The server is not ready yet", RetryAfter: 1}
+	errCommitTimeout = &Error{Status: 504, Code: "commit_timeout", Message: "The commit did not finish in time; it may still take effect"}
+	errNoSpace       = &Error{Status: 507, Code: "disk_full", Message: "There is no space for another segment; writes resume when there is", RetryAfter: 5}
+)
+
+// errorList has the errors for /docs/errors and for the test that compares it with the documentation.
+var errorList = []*Error{
+	errBadParameter, errUnknownParam, errRepeatedParam, errBadPath, errBadJSON, errUnknownField, errBadNDJSON, errEmptyNDJSON, errMissingTopic,
+	errBadTopic, errBadPartitions, errBadGroup, errBadKey, errBadHeader, errNotOffered, errUnauthorized, errForbidden, errNotFound,
+	errUnknownTopic, errPartition, errMethod, errHeadTimeout, errTopicExists, errBelowFloor, errExpected, errTooLarge, errAboveEnd,
+	errEncoding, errStorage, errDamaged, errInternal, errUnimplemented, errOverloaded, errStarting, errCommitTimeout, errNoSpace,
+}
+
+// What a Log and a Reader may answer; the program that wires them translates their errors into these.
+var (
+	ErrNoSpace = errors.New("no space for another segment")
+	ErrBusy    = errors.New("the next segment is being prepared")
+	ErrCold    = errors.New("not in memory")
+)
+
+// errStall, returned by a handler, says that the request has to wait until a batch can be opened.
+var errStall = errors.New("wait for a batch")
+
+// asError turns whatever a handler returned into an answer.
+func asError(err error) *Error {
+	var e *Error
+	if errors.As(err, &e) {
+		return e
+	}
+	var p *httpparse.Error
+	if errors.As(err, &p) {
+		return &Error{Status: p.Status, Code: p.Code, Message: p.Message}
+	}
+	return errInternal.with("%v", err)
+}
+
+// errorTable is every error that a client can meet, httpparse's included.
+func errorTable() []*Error {
+	all := append([]*Error(nil), errorList...)
+	seen := map[string]bool{}
+	for _, e := range all {
+		seen[e.Code] = true
+	}
+	for _, p := range httpparse.Errors() {
+		if !seen[p.Code] {
+			seen[p.Code] = true
+			all = append(all, asError(p))
+		}
+	}
+	return all
+}

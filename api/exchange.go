@@ -1,0 +1,245 @@
+package api
+
+import (
+	"bytes"
+
+	"ayder/engine"
+	"ayder/httpparse"
+	"ayder/internal/auth"
+)
+
+// exchange is one request on its way to an answer. Each loop has one for the request it is
+// executing; its slices alias the connection's input. A request that has to wait, or that belongs
+// to another loop, is cloned: the clone owns its bytes and is decoded again where it is run.
+type exchange struct {
+	meta
+	conn   *conn
+	head   []byte // the head as it came, so that a clone can be decoded again
+	body   []byte
+	req    *httpparse.Request
+	route  *route
+	args   args
+	scope  *auth.Scope // what the token may do, nil where none is needed
+	clone  bool
+	pinned bool   // the partition was chosen when the request was first run
+	pin    uint32 // that partition
+}
+
+// cloned returns a copy of x that outlives the call it was made in.
+func (x *exchange) cloned() *exchange {
+	if x.clone {
+		return x
+	}
+	return &exchange{
+		meta: x.meta, conn: x.conn, clone: true, pinned: x.pinned, pin: x.pin,
+		head: bytes.Clone(x.head), body: bytes.Clone(x.body),
+	}
+}
+
+// execute runs a request for the first time; its answer is owed from here on.
+func (l *loop) execute(x *exchange) {
+	x.conn.owe()
+	if l.run(x) {
+		l.holdBack(x)
+	}
+}
+
+// holdBack keeps a request until a batch can be opened. Its connection executes nothing else.
+func (l *loop) holdBack(x *exchange) {
+	if len(l.retries) >= retriesMax {
+		l.finishError(x.conn, &x.meta, errOverloaded)
+		return
+	}
+	if x.conn.loop == l {
+		x.conn.exclusive = true
+	}
+	l.retries = append(l.retries, x.cloned())
+}
+
+// again runs a clone on the loop that owns its connection: what it lacked exists now.
+func (l *loop) again(x *exchange) {
+	home := x.conn.loop
+	home.net.Post(func() {
+		if home.run(x) {
+			home.holdBack(x)
+		}
+	})
+}
+
+// forward runs x on the loop that owns what it needs. The answer comes back by itself.
+func (l *loop) forward(owner int, x *exchange) (reply, error) {
+	x.conn.exclusive = true
+	c := x.cloned()
+	there := l.server.loops[owner]
+	if !there.net.TryPost(func() {
+		if there.run(c) {
+			there.holdBack(c)
+		}
+	}) {
+		return reply{}, errOverloaded
+	}
+	return reply{later: true}, nil
+}
+
+// run decodes and executes x and sends its answer, unless that comes later. It returns true if x
+// has to wait for a batch.
+func (l *loop) run(x *exchange) (stalled bool) {
+	l.unescaped = l.unescaped[:0]
+	r, err := l.dispatch(x)
+	switch {
+	case err == errStall:
+		return true
+	case err != nil:
+		l.finishError(x.conn, &x.meta, asError(err))
+	case !r.later:
+		l.finish(x.conn, &x.meta, 0, &r)
+	}
+	return false
+}
+
+// dispatch finds the route of x, checks the token and calls the handler.
+func (l *loop) dispatch(x *exchange) (reply, error) {
+	if x.clone {
+		if n, err := l.parser.Head(x.head, &l.server.options.HTTP); err != nil || n == 0 {
+			panic("bug: a head that was parsed before does not parse again")
+		}
+		x.req = &l.parser.Request
+		x.started = now()
+	}
+	if err := l.resolve(x); err != nil {
+		return reply{}, err
+	}
+	if x.route == nil {
+		return reply{status: 204, header: x.conn.preflight}, nil
+	}
+	if x.route.flags&takesBody == 0 && len(x.body) > 0 {
+		return reply{}, errBadJSON.with("this call takes no body")
+	}
+	if err := l.parseQuery(&x.args, x.req.Query, x.route.params); err != nil {
+		return reply{}, err
+	}
+	if x.args.timing {
+		x.flags |= wantsTiming
+	}
+	return x.route.handler(l, x)
+}
+
+// resolve finds the route and decodes the path, and checks the token. A nil route without an
+// error is OPTIONS.
+func (l *loop) resolve(x *exchange) error {
+	x.args = args{limit: consumeLimit, maxBytes: consumeBytes}
+	x.route, x.meta.route = nil, uint16(routeOther)
+	req := x.req
+	if req.Method == httpparse.OPTIONS && string(req.Path) == "*" {
+		x.conn.preflight = ""
+		return nil
+	}
+	var vars [3][]byte
+	var n *node
+	nvars := 0
+	if len(req.Path) > 0 && req.Path[0] == '/' {
+		n, nvars = find(req.Path, &vars)
+	}
+	if n == nil {
+		return errNotFound
+	}
+	r := n.byMethod[req.Method]
+	if r == nil {
+		return l.noMethod(x, n)
+	}
+	x.route, x.meta.route = r, uint16(r.id)
+	var err error
+	if x.scope, err = l.authorize(x, r); err != nil {
+		return err
+	}
+	return l.decodePath(x, x.scope, vars[:nvars])
+}
+
+// noMethod answers a path that exists without this method: OPTIONS, 405, or 501.
+func (l *loop) noMethod(x *exchange, n *node) error {
+	switch x.req.Method {
+	case httpparse.OPTIONS:
+		x.conn.preflight = "Allow: " + n.allow + "\r\n" + l.server.preflight(n)
+		return nil
+	case httpparse.Other:
+		return errUnimplemented
+	}
+	e := *errMethod
+	e.Header = "Allow: " + n.allow + "\r\n"
+	return &e
+}
+
+// decodePath stores the path's variables: topic, group and partition, in that order.
+func (l *loop) decodePath(x *exchange, scope *auth.Scope, vars [][]byte) (err error) {
+	a := &x.args
+	for i, v := range vars {
+		if v, err = l.unescapePath(v); err != nil {
+			return err
+		}
+		switch i {
+		case 0:
+			a.topic = v
+			err = checkTopic(v, scope)
+		case 1:
+			a.group = v
+			if !engine.ValidName(v) {
+				err = errBadGroup
+			}
+		case 2:
+			n, ok := parseUint(v, 1<<32-1)
+			if !ok {
+				err = errBadParameter.with("partition %q is not a number", v)
+			}
+			a.partition = uint32(n)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkTopic tells whether name may be a topic and the token's scope reaches it.
+func checkTopic(name []byte, scope *auth.Scope) error {
+	if len(name) == 0 {
+		return errMissingTopic
+	}
+	if !engine.ValidName(name) {
+		return errBadTopic
+	}
+	if scope != nil && !scope.AllowsName(name) {
+		return errForbidden.with("the token does not reach topic %q", name)
+	}
+	return nil
+}
+
+// authorize checks the request's token against the route. The outcome of the last check is kept
+// per connection: a producer sends the same token with every request.
+func (l *loop) authorize(x *exchange, r *route) (*auth.Scope, error) {
+	if r.role == 0 {
+		return nil, nil
+	}
+	c, tokens := x.conn, l.server.options.Tokens.Load()
+	scope := (*auth.Scope)(nil)
+	if c.loop == l && c.tokens == tokens && len(x.req.Authorization) > 0 && bytes.Equal(c.authorization, x.req.Authorization) {
+		scope = c.scope
+	} else {
+		var err error
+		if scope, err = tokens.Check(x.req.Authorization); err != nil {
+			l.counters.AuthFailures.Add(1)
+			return nil, errUnauthorized.with("%v", err)
+		}
+		if c.loop == l {
+			c.tokens, c.scope = tokens, scope
+			c.authorization = append(c.authorization[:0], x.req.Authorization...)
+		}
+	}
+	if !scope.Allows(r.role) {
+		l.counters.AuthFailures.Add(1)
+		return nil, errForbidden.with("the token has not the role %s", r.role)
+	}
+	return scope, nil
+}
+
+// mayAdmin tells whether the request's token has the role admin.
+func (x *exchange) mayAdmin() bool { return x.scope != nil && x.scope.Allows(auth.Admin) }

@@ -1,0 +1,69 @@
+package api
+
+import (
+	"errors"
+
+	"ayder/engine"
+)
+
+// commitRequest is the body of POST /broker/commit.
+type commitRequest struct {
+	Topic     *string `json:"topic"`
+	Group     *string `json:"group"`
+	Partition *uint32 `json:"partition"`
+	Offset    *uint64 `json:"offset"`
+}
+
+// commitOffset moves a group's committed offset forward; the answer waits until that is durable.
+func commitOffset(l *loop, x *exchange) (reply, error) {
+	q, err := x.commitRequest()
+	if err != nil {
+		return reply{}, err
+	}
+	x.args.topic, x.args.partition = []byte(*q.Topic), *q.Partition
+	p, owner, err := l.partition(&x.args)
+	if err != nil {
+		return reply{}, err
+	}
+	if owner != l.index {
+		return l.forward(owner, x)
+	}
+	c, err := l.batch(len(x.body) + len(x.head))
+	if err != nil {
+		return reply{}, err
+	}
+	offset := l.server.options.commitIn(*q.Offset)
+	res, err := l.shard.CommitOffset(c.batch, p, []byte(*q.Group), offset)
+	switch {
+	case errors.Is(err, engine.ErrOffsetAbove):
+		return reply{}, errAboveEnd.offsets(p.Floor(), p.Next())
+	case errors.Is(err, engine.ErrGroupLimit):
+		return reply{}, errOverloaded.with("%v", err)
+	case err != nil:
+		return reply{}, err
+	case res.Changed:
+		return l.park(c.batch, x, waiter{kind: owedOK}), nil
+	case res.Pending != nil:
+		return l.park(res.Pending, x, waiter{kind: owedOK}), nil
+	}
+	l.body = append(l.body[:0], `{"ok":true}`...)
+	return reply{status: 200, body: l.body}, nil
+}
+
+// commitRequest reads and checks the body.
+func (x *exchange) commitRequest() (q commitRequest, err error) {
+	if err := decodeJSON(x.body, &q); err != nil {
+		return q, err
+	}
+	switch {
+	case q.Topic == nil || *q.Topic == "":
+		return q, errMissingTopic
+	case q.Group == nil || !engine.ValidName(*q.Group):
+		return q, errBadGroup
+	case q.Partition == nil:
+		return q, errBadJSON.with("partition is required")
+	case q.Offset == nil || *q.Offset >= 1<<63:
+		return q, errBadJSON.with("offset is required, an integer from 0 to 2^63-1")
+	}
+	return q, checkTopic([]byte(*q.Topic), x.scope)
+}

@@ -1,0 +1,37 @@
+package api
+
+import "time"
+
+// Limits that no setting changes; the others are in Options.
+const (
+	batchBytesSoft   = 1 << 20     // an open batch takes no further request beyond this, unless it is empty
+	batchBytesKept   = 4 << 20     // memory that a batch may keep between uses
+	batchOverheadMax = 64 << 10    // what a frame holds besides one request's body: headers, key, record headers
+	waitersMax       = 16 << 10    // answers owed by one batch
+	owedPerConnMax   = 256         // pipelined answers that one connection may be owed
+	retriesMax       = 4096        // requests held back per loop until a batch can be opened
+	consumeLimit     = 100         // messages in a page unless asked otherwise
+	consumeLimitMax  = 1000        // messages in a page at most
+	consumeBytes     = 1 << 20     // bytes of a page unless asked otherwise
+	consumeBytesMax  = 16 << 20    // bytes of a page at most
+	inlinePageBytes  = 256 << 10   // a page that may be larger is made off the loop
+	readersMax       = 4           // goroutines that read old messages from disk
+	readQueueMax     = 1024        // pages that wait for them
+	keyBytesMax      = 64 << 10    // a message's key
+	idemBytesMax     = 512         // an idempotency key
+	headersMax       = 32          // X-Ayder-H- headers of one message
+	ndjsonLinesMax   = 1_000_000   // messages in one NDJSON request
+	jsonBodyMax      = 64 << 10    // a JSON command
+	timeoutMsMax     = 600_000     // timeout_ms
+	bodyRateMin      = 16 << 10    // bytes a second: a body that comes slower is given up
+	closeIdleEvery   = time.Second // while draining
+	checkpointEvery  = time.Minute // at the most: a roll makes one anyway
+	dateEvery        = int64(250 * time.Millisecond)
+	answerBytesKept  = 1 << 20 // scratch memory a loop keeps
+)
+
+// FrameBytesMax is the largest frame that a request within these limits may become. The one that
+// opens a batch may be as large as this, the others only fill up to batchBytesSoft. Every line of an
+// NDJSON body costs a record header besides: a body near the limit whose lines are shorter than
+// such a header is refused and must be split.
+func FrameBytesMax(bodyMax int64, headMax int) int { return 2*int(bodyMax) + headMax + batchBytesSoft }

@@ -1,0 +1,246 @@
+package api
+
+import (
+	"errors"
+	"time"
+
+	"ayder/engine"
+	"ayder/httpparse"
+	"ayder/internal/metrics"
+	"ayder/internal/record"
+	"ayder/internal/timing"
+	"ayder/netpoll"
+)
+
+// loop is everything that one event loop owns: its shard of the engine, the batch that is being
+// filled, the batches that are being made durable, and the answers that wait for them. Only that
+// loop's thread touches it.
+//
+// Group commit paces itself by the disk. Whatever arrived in one turn is in the open batch when
+// BeforeWait comes; it is given to the log at once if fewer than Options.CommitsInFlight batches
+// are under way, else it goes on filling until one of them is durable. There is no timer.
+type loop struct {
+	server *Server
+	net    *netpoll.Loop
+	index  int
+	shard  *engine.Shard
+	log    Log
+	reader Reader
+
+	open     *commit   // being filled; nil until a request needs it
+	flight   []*commit // given to the log, oldest first
+	idle     []*commit // for use again
+	retries  []*exchange
+	deadline int64 // earliest time at which an owed answer expires, 0: none
+	scan     uint64
+	failed   error  // why the log stopped
+	turns    uint32 // batches begun, for round robin
+
+	parser    httpparse.Parser
+	x         exchange // the request being executed
+	unescaped []byte   // decoded parts of the request being executed
+	headers   []byte   // its message headers
+	body      []byte   // answer being made
+	message   record.Record
+
+	recorder *timing.Recorder
+	counters *metrics.Counters
+	commits  *metrics.CommitStats
+	conns    map[*conn]struct{}
+	draining bool
+	drainAt  int64
+
+	date   []byte // "Date: …\r\n"
+	dateAt int64
+}
+
+// commit is one batch and the answers that it owes.
+type commit struct {
+	batch     *record.Batch
+	waiters   []waiter
+	submitted int64
+	messages  int
+}
+
+// now is the monotonic clock in nanoseconds that every stamp is taken from.
+func now() int64 { return netpoll.Now() }
+
+// batch returns the open batch with room for size more bytes, opening one if the log admits it.
+// errStall means that the caller must try again after the next BeforeWait.
+func (l *loop) batch(size int) (*commit, error) {
+	if o := &l.server.options; size > FrameBytesMax(o.HTTP.BodyMax, o.HTTP.HeadMax)-batchOverheadMax {
+		return nil, errTooLarge.with("the lines with their keys and headers are too large for one batch; split them")
+	}
+	c := l.open
+	if c != nil && !l.takes(c, size) {
+		if !l.submit() {
+			return nil, errStall
+		}
+		c = nil
+	}
+	if c != nil {
+		return c, nil
+	}
+	if err := l.admit(); err != nil {
+		return nil, err
+	}
+	c = l.newCommit()
+	c.batch.TimeMs = uint64(time.Now().UnixMilli())
+	l.open = c
+	return c, nil
+}
+
+// takes tells whether a request of size bytes may still go into c.
+func (l *loop) takes(c *commit, size int) bool {
+	if c.batch.Empty() && len(c.waiters) == 0 {
+		return true
+	}
+	return c.batch.Fits(size, batchBytesSoft) && len(c.waiters) < waitersMax
+}
+
+// admit asks the log whether another batch may be opened.
+func (l *loop) admit() error {
+	if l.failed != nil {
+		return errStorage
+	}
+	err := l.log.Admit()
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, ErrBusy):
+		return errStall
+	case errors.Is(err, ErrNoSpace):
+		return errNoSpace
+	}
+	return errStorage.with("%v", err)
+}
+
+func (l *loop) newCommit() *commit {
+	if n := len(l.idle); n > 0 {
+		c := l.idle[n-1]
+		l.idle = l.idle[:n-1]
+		return c
+	}
+	c := &commit{batch: record.NewBatch()}
+	c.batch.Tag = c
+	c.batch.Done = l.done
+	return c
+}
+
+// submit gives the open batch to the log if that may take one more now.
+func (l *loop) submit() bool {
+	c := l.open
+	if c == nil || len(l.flight) >= l.server.options.CommitsInFlight {
+		return c == nil
+	}
+	l.open = nil
+	if c.batch.Empty() { // every request that wanted it was refused
+		l.idle = append(l.idle, c)
+		return true
+	}
+	c.submitted = now()
+	l.flight = append(l.flight, c)
+	l.log.Append(c.batch)
+	return true
+}
+
+// done is called by the log, in log order: the batch is durable, or the log has stopped for good.
+func (l *loop) done(b *record.Batch, err error) {
+	c := b.Tag.(*commit)
+	if len(l.flight) == 0 || l.flight[0] != c {
+		panic("bug: batches became durable out of order")
+	}
+	l.flight = append(l.flight[:0], l.flight[1:]...)
+	at := now()
+	if err != nil {
+		l.fail(err)
+	} else {
+		if err := l.shard.Apply(b.Frame()); err != nil {
+			panic("bug: " + err.Error())
+		}
+		l.commits.Observe(at-c.submitted, c.messages, b.Size())
+	}
+	for i := range c.waiters {
+		if w := &c.waiters[i]; w.conn != nil {
+			l.settle(w, b.Index, at, err)
+		}
+	}
+	clear(c.waiters)
+	c.waiters, c.messages = c.waiters[:0], 0
+	b.Reset(batchBytesKept)
+	l.idle = append(l.idle, c)
+}
+
+// fail notes that the log has stopped. The batch that is still open can never be written.
+func (l *loop) fail(err error) {
+	if l.failed != nil {
+		return
+	}
+	l.failed = err
+	l.server.fail(err)
+	if c := l.open; c != nil {
+		l.open = nil
+		for i := range c.waiters {
+			if w := &c.waiters[i]; w.conn != nil {
+				l.settle(w, 0, now(), err)
+			}
+		}
+	}
+}
+
+// beforeWait is the end of a turn.
+func (l *loop) beforeWait() {
+	l.log.Deliver()
+	l.submit()
+	l.retry()
+	l.submit()
+	if l.deadline != 0 && l.net.Now() >= l.deadline {
+		l.expire(now())
+	}
+	if l.draining != l.net.Draining() || l.draining && l.net.Now() >= l.drainAt {
+		l.drain()
+	}
+}
+
+// retry executes the requests that were held back, until one has to wait again.
+func (l *loop) retry() {
+	for len(l.retries) > 0 {
+		x := l.retries[0]
+		if x.conn.gone() {
+			l.retries = append(l.retries[:0], l.retries[1:]...)
+			continue
+		}
+		if l.run(x) {
+			return
+		}
+		l.retries = append(l.retries[:0], l.retries[1:]...)
+	}
+}
+
+// drain closes the connections that wait for nothing, once a second until none is left.
+func (l *loop) drain() {
+	l.draining = true
+	l.drainAt = l.net.Now() + int64(closeIdleEvery)
+	l.net.WakeAt(l.drainAt)
+	for c := range l.conns {
+		if c.idle() {
+			c.net.CloseWhenSent()
+		}
+	}
+}
+
+// busy tells that the loop must not end: durable answers are still owed.
+func (l *loop) busy() bool {
+	return len(l.flight) > 0 || l.open != nil || len(l.retries) > 0
+}
+
+// refreshDate renews the Date field when it may have gone stale.
+func (l *loop) refreshDate() {
+	t := l.net.Now()
+	if t-l.dateAt < dateEvery && len(l.date) > 0 {
+		return
+	}
+	l.dateAt = t
+	l.date = append(l.date[:0], "Date: "...)
+	l.date = time.Now().UTC().AppendFormat(l.date, "Mon, 02 Jan 2006 15:04:05 GMT\r\n")
+}

@@ -1,0 +1,185 @@
+package api
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+
+	"ayder/internal/record"
+)
+
+// produceNDJSON appends every line of the body as one message, all or none, in one batch of one
+// partition. The body is read twice: once to be sure of every line, once to append.
+func produceNDJSON(l *loop, x *exchange) (reply, error) {
+	n, err := checkLines(x.body)
+	if err != nil {
+		return reply{}, err
+	}
+	var envelopes []record.Record
+	if x.args.envelope {
+		if envelopes, err = readEnvelopes(x.body); err != nil {
+			return reply{}, err
+		}
+	}
+	p, c, r, err := l.target(x, n*(record.RecordHeaderBytes+len(x.args.key)+len(x.head)))
+	if p == nil {
+		return r, err
+	}
+	m := record.Record{TimeMs: l.eventTime(x, c), HasKey: x.args.has(pKey), Key: x.args.key}
+	if m.Headers, err = l.messageHeaders(x.req); err != nil {
+		return reply{}, err
+	}
+	many, dup, err := l.shard.BeginMany(c.batch, p, uint32(n), x.args.idem, x.args.has(pIdem), expected(&x.args))
+	if err != nil {
+		return reply{}, produceError(err, p)
+	}
+	if dup.Duplicate {
+		return l.appended(x, p, c, dup, owedNDJSON)
+	}
+	if x.args.envelope {
+		for i := range envelopes {
+			e := &envelopes[i]
+			if e.TimeMs == 0 {
+				e.TimeMs = m.TimeMs
+			}
+			many.Add(e)
+		}
+	} else {
+		for rest := x.body; len(rest) > 0; {
+			m.Value, rest = nextLine(rest)
+			if len(m.Value) > 0 {
+				many.Add(&m)
+			}
+		}
+	}
+	return l.appended(x, p, c, many.End(), owedNDJSON)
+}
+
+// nextLine splits the first line off b, without its newline and without a carriage return before it.
+func nextLine(b []byte) (line, rest []byte) {
+	line = b
+	if i := bytes.IndexByte(b, '\n'); i >= 0 {
+		line, rest = b[:i], b[i+1:]
+	}
+	if n := len(line); n > 0 && line[n-1] == '\r' {
+		line = line[:n-1]
+	}
+	return line, rest
+}
+
+// checkLines counts the lines of an NDJSON body and verifies that each is one JSON value.
+func checkLines(body []byte) (n int, err error) {
+	number := 0
+	for rest := body; len(rest) > 0; {
+		var line []byte
+		line, rest = nextLine(rest)
+		number++
+		if len(line) == 0 {
+			continue
+		}
+		if !json.Valid(line) {
+			return 0, errBadNDJSON.with("line %d is not one JSON value; nothing was appended", number)
+		}
+		if n++; n > ndjsonLinesMax {
+			return 0, errTooLarge.with("more than %d lines", ndjsonLinesMax)
+		}
+	}
+	if n == 0 {
+		return 0, errEmptyNDJSON
+	}
+	return n, nil
+}
+
+// envelope is one line of an NDJSON body with ?envelope=1.
+type envelope struct {
+	Value    *json.RawMessage  `json:"value"`
+	ValueB64 *string           `json:"value_b64"`
+	Key      *string           `json:"key"`
+	KeyB64   *string           `json:"key_b64"`
+	Headers  map[string]string `json:"headers"`
+	TimeMs   *uint64           `json:"ts_ms"`
+}
+
+func readEnvelopes(body []byte) ([]record.Record, error) {
+	var out []record.Record
+	number := 0
+	for rest := body; len(rest) > 0; {
+		var line []byte
+		line, rest = nextLine(rest)
+		number++
+		if len(line) == 0 {
+			continue
+		}
+		r, err := readEnvelope(line)
+		if err != nil {
+			return nil, errBadNDJSON.with("line %d: %v; nothing was appended", number, err)
+		}
+		out = append(out, r)
+	}
+	return out, nil
+}
+
+func readEnvelope(line []byte) (r record.Record, err error) {
+	var e envelope
+	if err = decodeJSON(line, &e); err != nil {
+		return r, err
+	}
+	if (e.Value == nil) == (e.ValueB64 == nil) {
+		return r, errBadJSON.with("exactly one of value and value_b64 is needed")
+	}
+	if r.Value, err = valueOf(&e); err != nil {
+		return r, err
+	}
+	switch {
+	case e.Key != nil && e.KeyB64 != nil:
+		return r, errBadJSON.with("only one of key and key_b64 may be given")
+	case e.Key != nil:
+		r.HasKey, r.Key = true, []byte(*e.Key)
+	case e.KeyB64 != nil:
+		r.HasKey = true
+		if r.Key, err = base64.StdEncoding.DecodeString(*e.KeyB64); err != nil {
+			return r, errBadJSON.with("key_b64 is not base64")
+		}
+	}
+	if len(r.Key) > keyBytesMax {
+		return r, errBadKey
+	}
+	if e.TimeMs != nil {
+		r.TimeMs = *e.TimeMs
+	}
+	return r, appendEnvelopeHeaders(&r, e.Headers)
+}
+
+// valueOf is the message: the text of a JSON string, the JSON itself of any other value, or the
+// bytes that value_b64 stands for.
+func valueOf(e *envelope) ([]byte, error) {
+	if e.ValueB64 != nil {
+		b, err := base64.StdEncoding.DecodeString(*e.ValueB64)
+		if err != nil {
+			return nil, errBadJSON.with("value_b64 is not base64")
+		}
+		return b, nil
+	}
+	raw := *e.Value
+	if len(raw) > 0 && raw[0] == '"' {
+		var s string
+		if err := json.Unmarshal(raw, &s); err != nil {
+			return nil, err
+		}
+		return []byte(s), nil
+	}
+	return raw, nil
+}
+
+func appendEnvelopeHeaders(r *record.Record, headers map[string]string) error {
+	if len(headers) > headersMax {
+		return errBadHeader
+	}
+	for _, name := range sortedKeys(headers) {
+		if len(name) == 0 || len(name) > record.HeaderNameMax {
+			return errBadHeader
+		}
+		r.Headers = record.AppendHeader(r.Headers, []byte(name), []byte(headers[name]))
+	}
+	return nil
+}

@@ -1,0 +1,239 @@
+package api
+
+import (
+	"bytes"
+	"strconv"
+
+	"ayder/httpparse"
+)
+
+// param is a set of query parameters, one bit each; a route says which it takes.
+type param uint32
+
+const (
+	pPartition param = 1 << iota
+	pKey
+	pIdem
+	pTimeout
+	pTiming
+	pTime
+	pConcern
+	pExpected
+	pEnvelope
+	pOffset
+	pLimit
+	pMaxBytes
+	pEncoding
+	pReset
+
+	produceParams = pPartition | pKey | pIdem | pTimeout | pTiming | pTime | pConcern | pExpected
+	consumeParams = pOffset | pLimit | pMaxBytes | pEncoding
+)
+
+// start says where a consumer begins.
+type start uint8
+
+const (
+	startCommitted start = iota // no offset given
+	startOffset
+	startEarliest
+	startLatest
+)
+
+// args are a request's decoded path and query. Slices alias the request or the loop's scratch.
+type args struct {
+	set       param
+	start     start
+	b64       bool
+	timing    bool
+	envelope  bool
+	reset     bool
+	partition uint32
+	limit     int
+	maxBytes  int
+	timeoutMs int64
+	timeMs    uint64
+	expected  uint64
+	offset    uint64
+	topic     []byte
+	group     []byte
+	key       []byte
+	idem      []byte
+}
+
+func (a *args) has(p param) bool { return a.set&p != 0 }
+
+// paramOf maps a name to its bit; 0 is unknown.
+func paramOf(name []byte) param {
+	switch string(name) {
+	case "partition":
+		return pPartition
+	case "key":
+		return pKey
+	case "idempotency_key":
+		return pIdem
+	case "timeout_ms":
+		return pTimeout
+	case "timing":
+		return pTiming
+	case "ts_ms":
+		return pTime
+	case "concern":
+		return pConcern
+	case "expected_offset":
+		return pExpected
+	case "envelope":
+		return pEnvelope
+	case "offset":
+		return pOffset
+	case "limit":
+		return pLimit
+	case "max_bytes":
+		return pMaxBytes
+	case "encoding":
+		return pEncoding
+	case "reset":
+		return pReset
+	}
+	return 0
+}
+
+// parseQuery decodes the query into a; only parameters in allowed may occur, each once.
+func (l *loop) parseQuery(a *args, query []byte, allowed param) error {
+	it := httpparse.Query(query)
+	for k, v, ok := it.Next(); ok; k, v, ok = it.Next() {
+		name, err := l.unescapeQuery(k)
+		if err != nil {
+			return err
+		}
+		p := paramOf(name)
+		if p&allowed == 0 {
+			return errUnknownParam.with("unknown query parameter %q", name)
+		}
+		if a.has(p) {
+			return errRepeatedParam.with("query parameter %q occurs twice", name)
+		}
+		a.set |= p
+		if v, err = l.unescapeQuery(v); err != nil {
+			return err
+		}
+		if !a.put(p, v) {
+			return errBadParameter.with("query parameter %s has the bad value %q", name, v)
+		}
+	}
+	return nil
+}
+
+// put stores one value; false means that it is not acceptable.
+func (a *args) put(p param, v []byte) (ok bool) {
+	var n uint64
+	switch p {
+	case pPartition:
+		n, ok = parseUint(v, 1<<32-1)
+		a.partition = uint32(n)
+	case pKey:
+		a.key, ok = v, len(v) <= keyBytesMax
+	case pIdem:
+		a.idem, ok = v, len(v) > 0 && len(v) <= idemBytesMax
+	case pTimeout:
+		n, ok = parseUint(v, timeoutMsMax)
+		a.timeoutMs = int64(n)
+	case pTiming:
+		a.timing, ok = parseBool(v)
+	case pTime:
+		a.timeMs, ok = parseUint(v, 1<<63-1)
+	case pConcern:
+		ok = string(v) == "async" || string(v) == "sync-majority" || string(v) == "sync-all"
+	case pExpected:
+		a.expected, ok = parseUint(v, 1<<63-1)
+	case pEnvelope:
+		a.envelope, ok = parseBool(v)
+	case pOffset:
+		ok = a.putOffset(v)
+	case pLimit:
+		n, ok = parseUint(v, consumeLimitMax)
+		a.limit, ok = int(n), ok && n > 0
+	case pMaxBytes:
+		n, ok = parseUint(v, consumeBytesMax)
+		a.maxBytes, ok = int(n), ok && n > 0
+	case pEncoding:
+		a.b64, ok = true, string(v) == "b64"
+	case pReset:
+		a.reset, ok = parseBool(v)
+	}
+	return ok
+}
+
+func (a *args) putOffset(v []byte) (ok bool) {
+	switch string(v) {
+	case "earliest":
+		a.start, ok = startEarliest, true
+	case "latest":
+		a.start, ok = startLatest, true
+	default:
+		a.start = startOffset
+		a.offset, ok = parseUint(v, 1<<63-1)
+	}
+	return ok
+}
+
+// unescapeQuery decodes v, into the loop's scratch if it has anything to decode.
+func (l *loop) unescapeQuery(v []byte) ([]byte, error) {
+	if bytes.IndexByte(v, '%') < 0 && bytes.IndexByte(v, '+') < 0 {
+		return v, nil
+	}
+	n := len(l.unescaped)
+	out, err := httpparse.UnescapeQuery(l.unescaped, v)
+	if err != nil {
+		return nil, errBadParameter.with("a query parameter has a broken percent escape")
+	}
+	l.unescaped = out
+	return out[n:], nil
+}
+
+// unescapePath is the same for a path segment.
+func (l *loop) unescapePath(v []byte) ([]byte, error) {
+	if bytes.IndexByte(v, '%') < 0 {
+		return v, nil
+	}
+	n := len(l.unescaped)
+	out, err := httpparse.UnescapePath(l.unescaped, v)
+	if err != nil {
+		return nil, errBadPath
+	}
+	l.unescaped = out
+	return out[n:], nil
+}
+
+// parseUint reads plain decimal digits, at most max.
+func parseUint(v []byte, max uint64) (uint64, bool) {
+	if len(v) == 0 || len(v) > 19 {
+		return 0, false
+	}
+	var n uint64
+	for _, c := range v {
+		if c < '0' || c > '9' {
+			return 0, false
+		}
+		n = n*10 + uint64(c-'0')
+	}
+	return n, n <= max
+}
+
+func parseBool(v []byte) (value, ok bool) {
+	switch string(v) {
+	case "1", "true":
+		return true, true
+	case "0", "false":
+		return false, true
+	}
+	return false, false
+}
+
+// appendMember appends `,"name":n`.
+func appendMember(b []byte, name string, n uint64) []byte {
+	b = append(b, ',', '"')
+	b = append(b, name...)
+	b = append(b, '"', ':')
+	return strconv.AppendUint(b, n, 10)
+}

@@ -1,0 +1,192 @@
+package api
+
+import (
+	"ayder/engine"
+	"ayder/httpparse"
+	"ayder/internal/record"
+)
+
+// produce appends the request's body as one message.
+func produce(l *loop, x *exchange) (reply, error) {
+	p, c, r, err := l.target(x, 0)
+	if p == nil {
+		return r, err
+	}
+	m := &l.message
+	*m = record.Record{TimeMs: l.eventTime(x, c), Value: x.body}
+	m.HasKey, m.Key = x.args.has(pKey), x.args.key
+	m.HasIdem, m.Idem = x.args.has(pIdem), x.args.idem
+	if m.Headers, err = l.messageHeaders(x.req); err != nil {
+		return reply{}, err
+	}
+	got, err := l.shard.Produce(c.batch, p, m, expected(&x.args))
+	if err != nil {
+		return reply{}, produceError(err, p)
+	}
+	return l.appended(x, p, c, got, owedProduce)
+}
+
+// target finds the partition that a produce goes to and a batch that it may be encoded in. A nil
+// partition means that reply and error are the handler's result. extra is what encoding adds to
+// the body beyond one record.
+func (l *loop) target(x *exchange, extra int) (*engine.Partition, *commit, reply, error) {
+	if e := x.req.ContentEncoding; len(e) > 0 && !httpparse.EqualFold(e, "identity") {
+		return nil, nil, reply{}, errEncoding
+	}
+	t := l.server.options.Engine.Topic(x.args.topic)
+	if t == nil {
+		r, err := l.autoCreate(x)
+		return nil, nil, r, err
+	}
+	n, err := l.choosePartition(x, t)
+	if err != nil {
+		return nil, nil, reply{}, err
+	}
+	p := t.Partition(n)
+	if owner := l.server.options.Engine.ShardOf(p.Stream()); owner != l.index {
+		x.pinned, x.pin = true, n
+		r, err := l.forward(owner, x)
+		return nil, nil, r, err
+	}
+	c, err := l.batch(len(x.body) + len(x.head) + extra)
+	if err != nil {
+		x.pinned, x.pin = true, n
+		return nil, nil, reply{}, err
+	}
+	return p, c, reply{}, nil
+}
+
+// choosePartition takes the one asked for, else the one that the key hashes to, else takes turns.
+// All keyless messages of one batch go to one partition: spreading within a batch would only make
+// its sections, its index and every consumer's page smaller.
+func (l *loop) choosePartition(x *exchange, t *engine.Topic) (uint32, error) {
+	n := t.Partitions()
+	switch {
+	case x.pinned:
+		return x.pin, nil
+	case x.args.has(pPartition):
+		if x.args.partition >= n {
+			return 0, errPartition.with("topic %q has %d partitions", x.args.topic, n)
+		}
+		return x.args.partition, nil
+	case x.args.has(pKey):
+		return hashKey(x.args.key) % n, nil
+	}
+	return l.turn(n), nil
+}
+
+// turn is the partition whose turn it is, of n: the batch being filled decides. A loop starts
+// where its own number says, so that several loops do not all begin with partition 0.
+func (l *loop) turn(n uint32) uint32 {
+	if l.open == nil || l.open.batch.Empty() {
+		l.turns++
+	}
+	return (l.turns - 1 + uint32(l.index)) % n
+}
+
+// hashKey is FNV-1a over the key, mixed once more because it is used modulo small numbers.
+func hashKey(key []byte) uint32 {
+	h := uint32(2166136261)
+	for _, c := range key {
+		h = (h ^ uint32(c)) * 16777619
+	}
+	h ^= h >> 16
+	return h * 0x85ebca6b >> 8
+}
+
+func expected(a *args) engine.ProduceOptions {
+	return engine.ProduceOptions{ExpectedOffset: a.expected, HasExpected: a.has(pExpected)}
+}
+
+// eventTime is the message's own time, else that of its batch.
+func (l *loop) eventTime(x *exchange, c *commit) uint64 {
+	if x.args.has(pTime) {
+		return x.args.timeMs
+	}
+	return c.batch.TimeMs
+}
+
+// messageHeaders encodes the request's X-Ayder-H- fields as record headers.
+func (l *loop) messageHeaders(req *httpparse.Request) ([]byte, error) {
+	l.headers = l.headers[:0]
+	n := 0
+	for i := range req.Fields {
+		f := &req.Fields[i]
+		if len(f.Name) <= len(headerPrefix) || !httpparse.HasPrefixFold(f.Name, headerPrefix) {
+			continue
+		}
+		if n++; n > headersMax || len(f.Name)-len(headerPrefix) > record.HeaderNameMax {
+			return nil, errBadHeader
+		}
+		l.headers = record.AppendHeader(l.headers, f.Name[len(headerPrefix):], f.Value)
+	}
+	return l.headers, nil
+}
+
+const headerPrefix = "x-ayder-h-"
+
+// appended parks or gives the answer to something that the shard accepted.
+func (l *loop) appended(x *exchange, p *engine.Partition, c *commit, got engine.Append, k kind) (reply, error) {
+	if got.Duplicate {
+		l.counters.Duplicates.Add(1)
+	} else {
+		c.messages += int(got.Count)
+		l.counters.MessagesAppended.Add(uint64(got.Count))
+		l.counters.BytesAppended.Add(uint64(len(x.body)))
+	}
+	w := waiter{kind: k, duplicate: got.Duplicate, partition: p.Stream().Partition, offset: got.Offset, count: got.Count}
+	switch {
+	case !got.Duplicate && x.args.has(pTimeout) && x.args.timeoutMs == 0:
+		w.meta = x.meta
+		l.body = w.appendBody(l.body[:0], 0, false, now())
+		return reply{status: 200, body: l.body}, nil
+	case !got.Duplicate:
+		return l.park(c.batch, x, w), nil
+	case got.Pending != nil:
+		return l.park(got.Pending, x, w), nil
+	}
+	w.meta = x.meta
+	l.body = w.appendBody(l.body[:0], 0, true, now())
+	return reply{status: 200, body: l.body}, nil
+}
+
+func produceError(err error, p *engine.Partition) error {
+	if err == engine.ErrOffset {
+		return errExpected.offsets(p.Floor(), p.Assigned())
+	}
+	return err
+}
+
+// autoCreate makes the topic of a produce with the default settings; the produce is executed
+// again when that is durable.
+func (l *loop) autoCreate(x *exchange) (reply, error) {
+	o := &l.server.options
+	if !o.AutoCreate {
+		return reply{}, errUnknownTopic.with("topic %q does not exist", x.args.topic)
+	}
+	if l.index != engine.CatalogueShard {
+		return l.forward(engine.CatalogueShard, x)
+	}
+	c, err := l.batch(len(x.head))
+	if err != nil {
+		return reply{}, err
+	}
+	spec := engine.TopicSpec{Name: string(x.args.topic), Partitions: o.DefaultPartitions}
+	res, err := l.shard.CreateTopic(c.batch, spec)
+	b := c.batch
+	switch {
+	case err == engine.ErrTopicExists && res.Batch != nil: // being created with other settings: those then
+		b = res.Batch
+	case err != nil:
+		return reply{}, topicError(err, &spec)
+	case res.State == engine.Exists:
+		l.again(x.cloned())
+		return reply{later: true}, nil
+	case res.State == engine.Pending:
+		b = res.Batch
+	}
+	if x.conn.loop == l {
+		x.conn.exclusive = true
+	}
+	return l.park(b, x, waiter{kind: owedExecute, again: x.cloned()}), nil
+}

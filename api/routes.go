@@ -1,0 +1,144 @@
+package api
+
+import (
+	"bytes"
+	"strings"
+
+	"ayder/httpparse"
+	"ayder/internal/auth"
+)
+
+// handler does one call. It runs on a loop and must not block. The error may be an *Error,
+// errStall, or anything else, which is answered 500.
+type handler func(l *loop, x *exchange) (reply, error)
+
+// route is one line of the table.
+type route struct {
+	method  httpparse.Method
+	path    string
+	role    auth.Role // 0: no token needed
+	params  param
+	flags   routeFlags
+	handler handler
+
+	id int // index in the table, the number under which timings are recorded
+}
+
+type routeFlags uint8
+
+const (
+	pipelines routeFlags = 1 << iota // may be executed while earlier answers on its connection are still owed
+	takesBody                        // others are answered 400 when a body comes
+)
+
+// table is every call that the server has. HEAD works wherever GET does, OPTIONS everywhere.
+func table() []route {
+	return []route{
+		{method: httpparse.POST, path: "/broker/topics/{topic}/produce", role: auth.Write, params: produceParams, flags: pipelines | takesBody, handler: produce},
+		{method: httpparse.POST, path: "/broker/topics/{topic}/produce-ndjson", role: auth.Write, params: produceParams | pEnvelope, flags: pipelines | takesBody, handler: produceNDJSON},
+		{method: httpparse.GET, path: "/broker/consume/{topic}/{group}/{partition}", role: auth.Read, params: consumeParams, handler: consume},
+		{method: httpparse.POST, path: "/broker/commit", role: auth.Read, flags: pipelines | takesBody, handler: commitOffset},
+		{method: httpparse.POST, path: "/broker/topics", role: auth.Admin, flags: takesBody, handler: createTopic},
+		{method: httpparse.GET, path: "/broker/topics", role: auth.Read, handler: listTopics},
+		{method: httpparse.GET, path: "/broker/topics/{topic}", role: auth.Read, handler: describeTopic},
+		{method: httpparse.GET, path: "/health", handler: health},
+		{method: httpparse.GET, path: "/ready", handler: ready},
+		{method: httpparse.GET, path: "/metrics", role: auth.Read, handler: metricsText},
+		{method: httpparse.GET, path: "/admin/timing", role: auth.Read, params: pReset, handler: adminTiming},
+		{method: httpparse.GET, path: "/docs/errors", handler: docsErrors},
+	}
+}
+
+// What follows from the table, made once at start. (Initialised by init because handlers refer to it.)
+var (
+	routes     []route
+	root       *node    // the table as a tree of path segments
+	routeOther int      // the number under which requests without a route are recorded
+	routeNames []string // labels of metrics and timings, indexed by route number
+)
+
+func init() {
+	routes = table()
+	root = compile(routes)
+	routeOther = len(routes)
+	for i := range routes {
+		routeNames = append(routeNames, routes[i].method.String()+" "+routes[i].path)
+	}
+	routeNames = append(routeNames, "other")
+}
+
+// node is one path segment of the compiled table.
+type node struct {
+	literal  map[string]*node
+	variable *node
+	byMethod map[httpparse.Method]*route
+	allow    string // for 405 and OPTIONS
+}
+
+func compile(routes []route) *node {
+	top := &node{}
+	for i := range routes {
+		r := &routes[i]
+		r.id = i
+		n := top
+		for _, seg := range strings.Split(r.path[1:], "/") {
+			n = n.child(seg)
+		}
+		n.add(r.method, r)
+	}
+	return top
+}
+
+func (n *node) child(seg string) *node {
+	if strings.HasPrefix(seg, "{") {
+		if n.variable == nil {
+			n.variable = &node{}
+		}
+		return n.variable
+	}
+	if n.literal == nil {
+		n.literal = map[string]*node{}
+	}
+	if n.literal[seg] == nil {
+		n.literal[seg] = &node{}
+	}
+	return n.literal[seg]
+}
+
+func (n *node) add(m httpparse.Method, r *route) {
+	if n.byMethod == nil {
+		n.byMethod, n.allow = map[httpparse.Method]*route{}, "OPTIONS"
+	}
+	n.byMethod[m] = r
+	n.allow += ", " + m.String()
+	if m == httpparse.GET {
+		n.byMethod[httpparse.HEAD] = r
+		n.allow += ", HEAD"
+	}
+}
+
+// find walks the path. vars are the segments that stood for a {variable}, undecoded.
+func find(path []byte, vars *[3][]byte) (n *node, nvars int) {
+	n = root
+	for len(path) > 0 && n != nil {
+		path = path[1:]
+		seg := path
+		if i := bytes.IndexByte(path, '/'); i >= 0 {
+			seg, path = path[:i], path[i:]
+		} else {
+			path = nil
+		}
+		if next := n.literal[string(seg)]; next != nil {
+			n = next
+			continue
+		}
+		if n = n.variable; n != nil {
+			vars[nvars] = seg
+			nvars++
+		}
+	}
+	if n == nil || n.byMethod == nil {
+		return nil, 0
+	}
+	return n, nvars
+}

@@ -1,0 +1,211 @@
+package api
+
+import (
+	"log/slog"
+	"sync/atomic"
+
+	"ayder/engine"
+	"ayder/httpparse"
+	"ayder/internal/auth"
+	"ayder/internal/metrics"
+	"ayder/internal/record"
+	"ayder/internal/timing"
+	"ayder/netpoll"
+)
+
+// Log is one loop's way into the log. All methods are called on that loop's thread and none blocks.
+type Log interface {
+	// Admit tells whether a batch may be opened now: nil, ErrNoSpace, ErrBusy (wake follows), or why the log has stopped.
+	Admit() error
+	// Append takes the batch; its Done is called later on the same loop, once, in log order.
+	Append(b *record.Batch)
+	// Deliver calls the Done of batches that other loops' commits made durable.
+	Deliver()
+}
+
+// Reader finds stored records. One belongs to one goroutine.
+type Reader interface {
+	// Read visits the sections of s that hold offsets of [offset, end), in order, until visit returns
+	// false. Without block it returns ErrCold at the first section that is not in memory. Sections are
+	// valid during the call. Any other error means damage.
+	Read(s record.Stream, offset, end uint64, block bool, visit func(record.Section) bool) (next uint64, err error)
+}
+
+// Options are what a server is made of. All fields are needed unless stated.
+type Options struct {
+	Engine     *engine.Engine
+	OpenLog    func(l *netpoll.Loop, wake func()) (Log, error) // called once on every loop
+	NewReader  func() Reader
+	Tokens     *auth.Holder
+	Exposition *metrics.Exposition
+	Observe    func(*metrics.Sample) // adds what only the program knows: log, network, backend
+	Logger     *slog.Logger
+
+	HTTP              httpparse.Limits
+	Loops             int
+	CommitsInFlight   int   // batches of one loop that are made durable at the same time
+	CommitTimeoutNs   int64 // after which a write without timeout_ms is answered 504
+	HeaderNs          int64 // time for a request's head to arrive
+	IdleNs            int64 // time between requests
+	DefaultPartitions uint32
+	AutoCreate        bool
+	ServerTiming      bool
+	CommitIsLast      bool   // clients commit the last offset processed, not the next one to read
+	CORSOrigin        string // empty: no CORS
+}
+
+// commitIn translates a client's committed offset to ours, commitOut ours to a client's.
+func (o *Options) commitIn(offset uint64) uint64 {
+	if o.CommitIsLast {
+		return offset + 1
+	}
+	return offset
+}
+
+func (o *Options) commitOut(offset uint64) uint64 {
+	if o.CommitIsLast && offset > 0 {
+		return offset - 1
+	}
+	return offset
+}
+
+// Server is the HTTP face of an engine and its log: a netpoll.Handler. A connection, a shard and a
+// writer of the log belong to one loop each; what is here is read by all.
+type Server struct {
+	options Options
+	loops   []*loop // set before the first connection, by each loop for itself
+	readers *readers
+	cors    string // header lines of every answer
+	stopped chan struct{}
+
+	failure atomic.Pointer[error] // why the log stopped; set once by the loop that saw it first
+	running atomic.Int32          // loops that have started
+}
+
+// NewServer returns a server that is ready to be given to netpoll.Listen.
+func NewServer(o Options) *Server {
+	s := &Server{options: o, loops: make([]*loop, o.Loops), stopped: make(chan struct{})}
+	s.readers = newReaders(o.NewReader)
+	if o.CORSOrigin != "" {
+		s.cors = "Access-Control-Allow-Origin: " + o.CORSOrigin + "\r\n"
+		if o.CORSOrigin != "*" {
+			s.cors += "Vary: Origin\r\n"
+		}
+	}
+	return s
+}
+
+// preflight is what OPTIONS answers besides Allow.
+func (s *Server) preflight(n *node) string {
+	if s.cors == "" {
+		return ""
+	}
+	return "Access-Control-Allow-Methods: " + n.allow +
+		"\r\nAccess-Control-Allow-Headers: Authorization, Content-Type\r\nAccess-Control-Max-Age: 600\r\n"
+}
+
+// Start prepares a loop.
+func (s *Server) Start(n *netpoll.Loop) {
+	l := &loop{
+		server: s, net: n, index: n.Index(), shard: s.options.Engine.Shard(n.Index()),
+		recorder: timing.NewRecorder(len(routeNames)), counters: metrics.NewCounters(len(routeNames)),
+		commits: metrics.NewCommitStats(), conns: map[*conn]struct{}{}, reader: s.options.NewReader(),
+	}
+	log, err := s.options.OpenLog(n, func() { n.Post(func() {}) }) // any post ends the wait: BeforeWait delivers
+	if err != nil {
+		s.options.Logger.Error("this loop cannot write to the log", "loop", l.index, "error", err)
+		log = brokenLog{err}
+		s.fail(err)
+	}
+	l.log = log
+	n.Context, n.Busy = l, l.busy
+	s.loops[l.index] = l
+	s.running.Add(1)
+}
+
+// brokenLog refuses everything.
+type brokenLog struct{ err error }
+
+func (b brokenLog) Admit() error         { return b.err }
+func (b brokenLog) Append(*record.Batch) { panic("bug: append to a log that admits nothing") }
+func (b brokenLog) Deliver()             {}
+
+// Open greets a connection.
+func (s *Server) Open(n *netpoll.Conn) {
+	l := n.Loop().Context.(*loop)
+	c := &conn{net: n, loop: l}
+	n.Context = c
+	l.conns[c] = struct{}{}
+	c.setDeadline()
+}
+
+// Data is shown what came in.
+func (s *Server) Data(n *netpoll.Conn, buf []byte) int { return n.Context.(*conn).data(buf) }
+
+// Timeout ends a connection that is too slow.
+func (s *Server) Timeout(n *netpoll.Conn) {
+	c := n.Context.(*conn)
+	c.deadline = 0
+	c.timeout()
+}
+
+// Close forgets a connection. Answers that are still owed to it find it gone.
+func (s *Server) Close(n *netpoll.Conn, _ error) {
+	c := n.Context.(*conn)
+	delete(c.loop.conns, c)
+	c.held, c.chunked = nil, nil
+}
+
+// BeforeWait commits what the turn brought.
+func (s *Server) BeforeWait(n *netpoll.Loop) { n.Context.(*loop).beforeWait() }
+
+// Stop is a loop's last call.
+func (s *Server) Stop(*netpoll.Loop) {
+	if s.running.Add(-1) == 0 {
+		close(s.stopped)
+		s.readers.close()
+	}
+}
+
+// fail notes why the log stopped.
+func (s *Server) fail(err error) {
+	if s.failure.CompareAndSwap(nil, &err) {
+		s.options.Logger.Error("the log has stopped: every write is refused from now on", "error", err)
+	}
+}
+
+// unready says why writes are not accepted, or nothing.
+func (s *Server) unready() string {
+	if int(s.running.Load()) < s.options.Loops {
+		return "starting"
+	}
+	if err := s.failure.Load(); err != nil {
+		return "storage failed: " + (*err).Error()
+	}
+	return ""
+}
+
+// Checkpoint collects the state of every shard as of at least index durable, which the caller must
+// have read from the log before. Every loop encodes its own part between two batches; done is
+// called on another goroutine, or not at all if the loops end before.
+func (s *Server) Checkpoint(done func(payload []byte)) {
+	parts := make(chan []byte, len(s.loops))
+	for _, l := range s.loops {
+		l.net.Post(func() {
+			l.log.Deliver() // so that everything durable that is this shard's is applied
+			parts <- l.shard.AppendCheckpoint(nil)
+		})
+	}
+	go func() {
+		var all [][]byte
+		for range s.loops {
+			select {
+			case p := <-parts:
+				all = append(all, p)
+			case <-s.stopped:
+				return
+			}
+		}
+		done(engine.EncodeCheckpoint(all))
+	}()
+}

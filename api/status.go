@@ -1,0 +1,168 @@
+package api
+
+import (
+	"bytes"
+	"fmt"
+
+	"ayder/engine"
+	"ayder/internal/metrics"
+	"ayder/internal/timing"
+)
+
+// health answers as long as the process can serve.
+func health(l *loop, _ *exchange) (reply, error) {
+	l.body = append(l.body[:0], `{"ok":true}`...)
+	return reply{status: 200, body: l.body}, nil
+}
+
+// ready tells whether writes are accepted.
+func ready(l *loop, _ *exchange) (reply, error) {
+	reason := l.server.unready()
+	if reason == "" {
+		l.body = append(l.body[:0], `{"ready":true}`...)
+		return reply{status: 200, body: l.body}, nil
+	}
+	b := append(l.body[:0], `{"ready":false,"reason":`...)
+	b = appendJSONString(b, []byte(reason))
+	l.body = append(b, '}')
+	return reply{status: 503, header: "Retry-After: 1\r\n", body: l.body}, nil
+}
+
+// snapshot is what one loop contributes to a scrape.
+type snapshot struct {
+	timing *timing.Snapshot
+	queues []metrics.Queue
+}
+
+// snapshot must run on the loop.
+func (l *loop) snapshot() snapshot {
+	parked := 0
+	for _, c := range l.flight {
+		parked += len(c.waiters)
+	}
+	if l.open != nil {
+		parked += len(l.open.waiters)
+	}
+	return snapshot{
+		timing: l.recorder.Snapshot(),
+		queues: []metrics.Queue{
+			{Name: "parked_replies", Loop: l.index, Depth: parked},
+			{Name: "commits_in_flight", Loop: l.index, Depth: len(l.flight)},
+			{Name: "held_back", Loop: l.index, Depth: len(l.retries)},
+		},
+	}
+}
+
+// scrape collects snapshots from every loop and calls done on a goroutine of its own.
+func (s *Server) scrape(done func([]snapshot)) {
+	ch := make(chan snapshot, len(s.loops))
+	for _, l := range s.loops {
+		l.net.Post(func() { ch <- l.snapshot() })
+	}
+	go func() {
+		all := make([]snapshot, 0, len(s.loops))
+		for range s.loops {
+			select {
+			case sn := <-ch:
+				all = append(all, sn)
+			case <-s.stopped:
+			}
+		}
+		done(all)
+	}()
+}
+
+// later answers x with what make returns, which is called on another goroutine with a snapshot of every loop.
+func (l *loop) later(x *exchange, make func([]snapshot) (reply, error)) (reply, error) {
+	x.conn.exclusive = true
+	c, m := x.conn, x.meta
+	l.server.scrape(func(all []snapshot) {
+		r, err := make(all)
+		l.net.Post(func() {
+			if err != nil {
+				l.finishError(c, &m, asError(err))
+				return
+			}
+			l.finish(c, &m, 0, &r)
+		})
+	})
+	return reply{later: true}, nil
+}
+
+// metricsText answers in Prometheus' text format.
+func metricsText(l *loop, x *exchange) (reply, error) {
+	s := l.server
+	return l.later(x, func(all []snapshot) (reply, error) {
+		var b bytes.Buffer
+		if err := s.options.Exposition.Render(&b, s.sample(all)); err != nil {
+			return reply{}, err
+		}
+		return reply{status: 200, contentType: metrics.ContentType, body: b.Bytes()}, nil
+	})
+}
+
+// sample fills in everything that /metrics shows.
+func (s *Server) sample(all []snapshot) *metrics.Sample {
+	out := &metrics.Sample{Routes: routeNames, Ready: s.unready() == "", Timing: mergeTimings(all)}
+	for _, sn := range all {
+		out.Queues = append(out.Queues, sn.queues...)
+	}
+	for _, l := range s.loops {
+		out.Counters = append(out.Counters, l.counters)
+		out.Commits = append(out.Commits, l.commits)
+	}
+	topics := s.options.Engine.Topics()
+	out.Topics = len(topics)
+	for _, t := range topics {
+		out.Partitions = appendPartitions(out.Partitions, t)
+	}
+	s.options.Observe(out)
+	return out
+}
+
+func appendPartitions(dst []metrics.Partition, t *engine.Topic) []metrics.Partition {
+	for i := range t.Partitions() {
+		if len(dst) > metrics.PartitionsMax {
+			break // one more than are shown, so that the exposition says that some are missing
+		}
+		st := t.Partition(i).Stats()
+		dst = append(dst, metrics.Partition{
+			Topic: t.Name(), Partition: i, EarliestOffset: st.Floor, NextOffset: st.Next, Bytes: st.Bytes,
+		})
+	}
+	return dst
+}
+
+func mergeTimings(all []snapshot) *timing.Snapshot {
+	parts := make([]*timing.Snapshot, len(all))
+	for i := range all {
+		parts[i] = all[i].timing
+	}
+	return timing.Merge(parts...)
+}
+
+// adminTiming answers per-route, per-stage percentiles; ?reset=1 starts anew.
+func adminTiming(l *loop, x *exchange) (reply, error) {
+	if x.args.reset && !x.mayAdmin() {
+		return reply{}, errForbidden.with("reset needs the role admin")
+	}
+	reset := x.args.reset
+	return l.later(x, func(all []snapshot) (reply, error) {
+		if reset {
+			for _, l := range l.server.loops {
+				l.net.Post(l.recorder.Reset)
+			}
+		}
+		return reply{status: 200, body: mergeTimings(all).AppendJSON(nil, routeNames)}, nil
+	})
+}
+
+// docsErrors explains every error code: the "docs" of an error's body point here.
+func docsErrors(l *loop, _ *exchange) (reply, error) {
+	b := append(l.body[:0], "<!doctype html><html lang=en><meta charset=utf-8><title>Ayder: errors</title><h1>Errors</h1><dl>\n"...)
+	for _, e := range errorTable() {
+		b = fmt.Appendf(b, "<dt id=%q>%d %s</dt><dd>%s</dd>\n", e.Code, e.Status, e.Code, e.Message)
+	}
+	l.body = append(b, "</dl></html>\n"...)
+	return reply{status: 200, contentType: "text/html; charset=utf-8", body: l.body}, nil
+}

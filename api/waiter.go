@@ -1,0 +1,183 @@
+package api
+
+import (
+	"strconv"
+
+	"ayder/internal/record"
+)
+
+// meta is what rendering an answer needs to know of its request.
+type meta struct {
+	first    int64 // stamps, monotonic nanoseconds: first byte read,
+	complete int64 // last byte read,
+	started  int64 // handler began,
+	appended int64 // handler done
+	route    uint16
+	flags    metaFlags
+}
+
+type metaFlags uint8
+
+const (
+	isHead metaFlags = 1 << iota
+	isHTTP10
+	wantsClose
+	wantsTiming
+)
+
+// kind says which answer a waiter is owed.
+type kind uint8
+
+const (
+	owedProduce kind = iota
+	owedNDJSON
+	owedOK      // {"ok":true}
+	owedTopic   // a topic that was created
+	owedExecute // nothing yet: execute the request again, what it lacked exists now
+)
+
+// waiter is an answer that is parked until its batch is durable, or until its time is up.
+type waiter struct {
+	meta
+	conn      *conn // nil once answered; may belong to another loop
+	kind      kind
+	soft      bool // at the deadline answer 200 with synced:false instead of 504
+	duplicate bool
+	partition uint32
+	count     uint32
+	offset    uint64
+	deadline  int64
+	again     *exchange // owedExecute, owedTopic
+}
+
+// park adds a waiter to the batch's commit and returns the reply that says so.
+func (l *loop) park(b *record.Batch, x *exchange, w waiter) reply {
+	c := b.Tag.(*commit)
+	w.meta = x.meta
+	w.appended = now()
+	w.conn = x.conn
+	timeout := l.server.options.CommitTimeoutNs
+	if x.args.has(pTimeout) {
+		timeout, w.soft = x.args.timeoutMs*1e6, true
+	}
+	w.deadline = w.started + timeout
+	if l.deadline == 0 || w.deadline < l.deadline {
+		l.deadline = w.deadline
+		l.net.WakeAt(w.deadline)
+	}
+	c.waiters = append(c.waiters, w)
+	return reply{later: true}
+}
+
+// settle answers w: its batch is durable as number index, or err says why it never will be.
+func (l *loop) settle(w *waiter, index uint64, at int64, err error) {
+	conn := w.conn
+	w.conn = nil
+	if err != nil {
+		l.finishError(conn, &w.meta, errStorage)
+		return
+	}
+	if w.kind == owedExecute {
+		l.again(w.again)
+		return
+	}
+	l.body = w.appendBody(l.body[:0], index, true, at)
+	status := 200
+	if w.kind == owedTopic && !w.duplicate {
+		status = 201
+	}
+	l.finish(conn, &w.meta, at, &reply{status: status, body: l.body})
+}
+
+// appendBody renders the answer. synced tells whether the batch was durable by then.
+func (w *waiter) appendBody(b []byte, index uint64, synced bool, at int64) []byte {
+	switch w.kind {
+	case owedOK:
+		return append(b, `{"ok":true}`...)
+	case owedTopic:
+		return appendTopic(b, w.again.args.topic, w.count)
+	case owedNDJSON:
+		b = append(b, `{"ok":true,"first_offset":`...)
+		b = strconv.AppendUint(b, w.offset, 10)
+		b = appendMember(b, "count", uint64(w.count))
+	default:
+		b = append(b, `{"ok":true,"offset":`...)
+		b = strconv.AppendUint(b, w.offset, 10)
+	}
+	b = append(b, `,"partition":`...)
+	b = strconv.AppendUint(b, uint64(w.partition), 10)
+	b = append(b, `,"batch_id":`...)
+	b = strconv.AppendUint(b, index, 10)
+	b = append(b, durability(w.duplicate, synced)...)
+	if w.flags&wantsTiming != 0 {
+		b = w.appendTiming(b, at)
+	}
+	return append(b, '}')
+}
+
+// durability is the part of an answer that says what was achieved.
+func durability(duplicate, synced bool) string {
+	switch {
+	case duplicate:
+		return `,"sealed":true,"durable":true,"mode":"sealed","duplicate":true,"synced":null`
+	case synced:
+		return `,"sealed":true,"durable":true,"mode":"sealed","synced":true`
+	}
+	return `,"sealed":true,"durable":false,"mode":"sealed","synced":false`
+}
+
+// appendTiming renders the members that timing=1 asks for, in microseconds. at is the time of durability.
+func (m *meta) appendTiming(b []byte, at int64) []byte {
+	b = appendMember(b, "recv_parse_us", us(m.complete-m.first))
+	b = appendMember(b, "queue_us", us(m.started-m.complete))
+	b = appendMember(b, "produce_us", us(m.appended-m.started))
+	b = appendMember(b, "sync_wait_us", us(at-m.appended))
+	return appendMember(b, "server_us", us(at-m.complete))
+}
+
+func us(ns int64) uint64 { return uint64(max(ns, 0)) / 1000 }
+
+// expire answers the waiters whose time is up. A connection's answers go out in request order,
+// so one that waits behind an earlier one of its connection keeps waiting with it.
+func (l *loop) expire(at int64) {
+	l.scan++
+	l.deadline = 0
+	for _, c := range l.flight {
+		l.expireCommit(c, at)
+	}
+	if l.open != nil {
+		l.expireCommit(l.open, at)
+	}
+	if l.deadline != 0 {
+		l.net.WakeAt(l.deadline)
+	}
+}
+
+func (l *loop) expireCommit(c *commit, at int64) {
+	for i := range c.waiters {
+		w := &c.waiters[i]
+		if w.conn == nil {
+			continue
+		}
+		if w.deadline <= at && w.conn.scan != l.scan {
+			l.giveUp(w, at)
+			continue
+		}
+		w.conn.scan = l.scan
+		if deadline := max(w.deadline, at+1e6); l.deadline == 0 || deadline < l.deadline {
+			l.deadline = deadline
+		}
+	}
+}
+
+// giveUp answers w before its batch is durable: the write goes on.
+func (l *loop) giveUp(w *waiter, at int64) {
+	conn := w.conn
+	w.conn = nil
+	if !w.soft || w.kind == owedExecute {
+		l.finishError(conn, &w.meta, errCommitTimeout)
+		return
+	}
+	l.body = w.appendBody(l.body[:0], 0, false, at)
+	l.finish(conn, &w.meta, at, &reply{status: 200, body: l.body})
+}
