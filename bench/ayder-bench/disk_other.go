@@ -1,0 +1,5 @@
+//go:build !linux
+
+package main
+
+func measureDisk(*config) (*measurement, error) { return nil, errNeedsLinux }
