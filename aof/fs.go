@@ -1,0 +1,96 @@
+package aof
+
+import (
+	"errors"
+	"io"
+	"syscall"
+)
+
+// The log reaches files through FS and File only. Two implementations exist: the operating system's
+// (fs_os.go with fs_linux.go or fs_other.go) and testkit.MemFS, which loses what was not synced.
+// Paths are the caller's, joined with the log's directory. All calls block; all may be used from
+// several goroutines.
+
+// FS is a file system as the log needs it.
+type FS interface {
+	// Lock makes dir where it is missing and takes it for this process until the Closer is closed;
+	// the error wraps ErrLocked when another process has it.
+	Lock(dir string) (io.Closer, error)
+	// List returns the names in dir, in any order.
+	List(dir string) ([]string, error)
+	// Open opens a file; the error wraps fs.ErrNotExist when a mode that does not create finds none.
+	Open(path string, mode Mode) (File, error)
+	// Rename gives a file another name, replacing what was there. Durable after SyncDir.
+	Rename(from, to string) error
+	// Remove deletes a file. Durable after SyncDir.
+	Remove(path string) error
+	// SyncDir makes the names in dir durable.
+	SyncDir(dir string) error
+}
+
+// Mode says how a file is to be used.
+type Mode uint8
+
+// The ways to open a file.
+const (
+	// ReadOnly reads through the system's cache.
+	ReadOnly Mode = iota
+	// Create makes an empty file or empties an old one; data is durable after Sync.
+	Create
+	// CreateBlocks is Create for files written in whole blocks from page-aligned memory only, so
+	// that they may bypass the cache.
+	CreateBlocks
+	// WriteThrough writes an existing file in whole blocks from page-aligned memory; each write is
+	// durable when it returns.
+	WriteThrough
+)
+
+// File is an open file. The caller keeps the slices; they are free again when the call returns.
+type File interface {
+	// ReadAt fills p from off; a short count comes with an error, io.EOF at the end of the file.
+	ReadAt(p []byte, off int64) (int, error)
+	// WriteAt writes p at off. A short count without an error is possible.
+	WriteAt(p []byte, off int64) (int, error)
+	// Sync makes everything written durable. After an error nothing is known of what was written.
+	Sync() error
+	// Size is the file's length in bytes.
+	Size() (int64, error)
+	// Close gives the file back. It syncs nothing.
+	Close() error
+}
+
+// mapper is a File that can be mapped into memory, read-only.
+type mapper interface {
+	Map() ([]byte, error)
+	Unmap([]byte) error
+}
+
+// forgetter is a File whose pages in the system's cache can be given up.
+type forgetter interface{ Forget() }
+
+// forget gives up what the system's cache holds of f, where that is possible.
+func forget(f File) {
+	if c, ok := f.(forgetter); ok {
+		c.Forget()
+	}
+}
+
+// noSpace tells whether an error means that the disk, or our share of it, is full.
+func noSpace(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+}
+
+// writeAll writes p at off, going on after short writes that moved forward by whole blocks.
+func writeAll(f File, p []byte, off int64) error {
+	for len(p) > 0 {
+		n, err := f.WriteAt(p, off)
+		if err != nil {
+			return err
+		}
+		if n <= 0 || (n < len(p) && n%BlockBytes != 0) {
+			return errShort
+		}
+		p, off = p[n:], off+int64(n)
+	}
+	return nil
+}

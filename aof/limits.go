@@ -1,0 +1,44 @@
+package aof
+
+import "time"
+
+// Units of the disk format. Changing one needs a new formatVersion.
+const (
+	BlockBytes    = 4096     // what one durable write is made of; the header of a segment is one block
+	sectorBytes   = 512      // what we assume a disk to write whole or not at all
+	sparseBytes   = 64 << 10 // distance, in bytes of segment, of two index → position marks
+	formatVersion = 1
+)
+
+// Defaults and bounds of Options.
+const (
+	SegmentBytesDefault = 64 << 20
+	SegmentBytesMin     = 4 * BlockBytes
+	SegmentBytesMax     = 1 << 30 // positions are 32 bits in the sidecars
+	TailBytesDefault    = 256 << 20
+	FrameBytesDefault   = 4 << 20
+	WritersMaxDefault   = 16
+	WritersMaxLimit     = 64 // one bit each in a word
+	InFlightMaxDefault  = 8
+	InFlightMaxLimit    = 1024
+)
+
+// Inner limits.
+const (
+	openBatchesMax   = 2               // batches that a writer may have open on the strength of one Admit
+	spareRetry       = time.Second     // between attempts to make a spare while the disk is full
+	zeroChunkBytes   = 1 << 20         // one write of zeros into a spare
+	readAheadMin     = 64 << 10        // first read of a cold reader, bytes
+	readAheadMax     = 1 << 20         // its reads while it goes on in sequence
+	scanAheadBytes   = 1 << 20         // reads of recovery, Check and Dump
+	entriesPerLock   = 32              // index entries a reader copies out at once
+	entryChunkMin    = 8               // entries in a run's first chunk
+	entryChunkMax    = 512             // entries in a run's later chunks: 8 KiB
+	imagesKept       = 1               // images kept mapped for the next spare
+	checkpointsKept  = 2               // checkpoint files kept
+	checkpointMax    = 4 << 30         // bytes of a checkpoint's payload
+	checkpointWrite  = 1 << 20         // bytes per write of a checkpoint
+	sidecarHeadBytes = 16 << 10        // first read of a sidecar at Open: header and, mostly, the stream table
+	closeWait        = 5 * time.Second // Close waits that long for writes in flight
+	poolQueueLength  = InFlightMaxLimit
+)

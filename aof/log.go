@@ -1,0 +1,213 @@
+package aof
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"sort"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"ayder/internal/record"
+)
+
+// Log is one directory of segments. Writers (one per loop) append; any goroutine reads.
+type Log struct {
+	o     Options
+	fs    FS
+	dir   string
+	id    logID
+	lock  io.Closer
+	stats Stats
+	pool  imagePool
+	index *index
+
+	// durable is the end of the contiguous prefix of completed commits. Written under mu, read anywhere: it only grows.
+	durable atomic.Uint64
+	// failure is set once, under mu; from then on durable stands still.
+	failure atomic.Pointer[error]
+	// kernelWrites counts writes handed to submitters and not completed: while there are any, images stay mapped.
+	kernelWrites atomic.Int64
+	// room is how many frames of the largest size can still be placed. Written under mu; Admit reads it without.
+	room atomic.Int64
+	// need is the room that Admit keeps: every writer's open batches.
+	need atomic.Int64
+
+	mu          sync.Mutex
+	segs        []*segment // in log order; the last one is active (if it is not sealed)
+	active      *segment   // nil in an empty log
+	pos         int64      // where the last frame of the active segment ends
+	last        uint64     // index of the last frame placed
+	timeMs      uint64     // its time
+	slots       []slot     // commits in flight, by index modulo length
+	ready       []*segment // spares
+	full        bool       // the last spare could not be made for want of space
+	writers     []*Writer  // by id; the first writerCount are set, and constant from then on
+	writerCount int
+	sequence    uint64     // of the last spare
+	sealed      []*segment // full segments that have no sidecar yet, oldest first
+	unnamed     []*segment // in use under a spare's name
+
+	checkpointing sync.Mutex // one checkpoint at a time
+
+	frames  frameReader // ReadFrame's own
+	keeper  worker
+	indexer worker
+}
+
+// slot is one commit in flight.
+type slot struct {
+	writer *Writer
+	done   bool
+}
+
+// Durable is the highest index for which it and all before it are on disk.
+func (l *Log) Durable() uint64 { return l.durable.Load() }
+
+// LastIndex is the index of the last batch appended, durable or not; 0 in an empty log.
+func (l *Log) LastIndex() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.last
+}
+
+// FirstIndex is the index of the oldest frame, 0 in an empty log.
+func (l *Log) FirstIndex() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.segs) == 0 {
+		return 0
+	}
+	return l.segs[0].first
+}
+
+// LastTimeMs is the time of the last frame: no later one is earlier.
+func (l *Log) LastTimeMs() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.timeMs
+}
+
+// Err is nil while the log works, else it wraps ErrFailed and the first failure.
+func (l *Log) Err() error {
+	if e := l.failure.Load(); e != nil {
+		return *e
+	}
+	return nil
+}
+
+// fail stops the log for good. The first failure is kept; every writer is woken to answer its batches.
+func (l *Log) fail(op string, err error) {
+	l.mu.Lock()
+	first := l.failure.Load() == nil
+	if first {
+		wrapped := fmt.Errorf("%w: %s: %w", ErrFailed, op, err)
+		l.failure.Store(&wrapped)
+	}
+	writers := l.writers[:l.writerCount]
+	l.mu.Unlock()
+	if !first {
+		return
+	}
+	l.o.Logger.Error("log stopped", "dir", l.dir, "op", op, "err", err)
+	for _, w := range writers {
+		w.wake()
+	}
+}
+
+// Stream tells what the log has of s: first and next offset, messages and bytes. ok is false if it has nothing.
+func (l *Log) Stream(s record.Stream) (u Usage, ok bool) {
+	st := l.index.get(s)
+	if st == nil {
+		return u, false
+	}
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if len(st.spans) == 0 {
+		return u, false
+	}
+	return Usage{
+		First: st.spans[0].run.first, Next: st.spans[len(st.spans)-1].run.next,
+		Messages: st.messages, Bytes: st.bytes,
+	}, true
+}
+
+// Usage is what the log has of one stream. Batches that are not durable yet are included.
+type Usage struct {
+	First, Next uint64 // offsets
+	Messages    uint64
+	Bytes       uint64 // in sections, their headers and padding included
+}
+
+// Earliest is the first offset of s that the log still has; ok is false if it has none.
+func (l *Log) Earliest(s record.Stream) (offset uint64, ok bool) {
+	u, ok := l.Stream(s)
+	return u.First, ok
+}
+
+// StreamBytes is what the records of s occupy in the log.
+func (l *Log) StreamBytes(s record.Stream) uint64 {
+	u, _ := l.Stream(s)
+	return u.Bytes
+}
+
+// segmentOf returns the segment that holds index, or nil.
+func (l *Log) segmentOf(index uint64) *segment {
+	i := sort.Search(len(l.segs), func(i int) bool { return l.segs[i].first > index })
+	if i == 0 {
+		return nil
+	}
+	return l.segs[i-1]
+}
+
+// Close stops the log's goroutines and gives up files, memory and the directory. The writers' loops must have
+// delivered everything and readers must be gone; writes still in flight are waited for a little, then their memory is
+// left mapped and the error says so.
+func (l *Log) Close() error {
+	l.keeper.halt()
+	l.indexer.halt()
+	var errs []error
+	idle := l.waitIdle()
+	if !idle {
+		errs = append(errs, fmt.Errorf("aof: close %s: writes still in flight", l.dir))
+	}
+	l.mu.Lock()
+	if l.failure.Load() == nil {
+		err := error(ErrClosed)
+		l.failure.Store(&err)
+	}
+	all := append(append([]*segment(nil), l.segs...), l.ready...)
+	l.segs, l.ready, l.active, l.sealed, l.unnamed = nil, nil, nil, nil, nil
+	l.mu.Unlock()
+	l.frames.close()
+	for _, s := range all {
+		errs = append(errs, l.closeSegment(s, idle))
+	}
+	l.pool.trim(0)
+	errs = append(errs, l.lock.Close())
+	return errors.Join(errs...)
+}
+
+// waitIdle waits until no write is in flight; false after closeWait.
+func (l *Log) waitIdle() bool {
+	for until := time.Now().Add(closeWait); l.kernelWrites.Load() > 0; time.Sleep(time.Millisecond) {
+		if l.o.manual || time.Now().After(until) {
+			return false
+		}
+	}
+	return true
+}
+
+func (l *Log) closeSegment(s *segment, idle bool) error {
+	if idle {
+		s.dropImage()
+	}
+	if side := s.side.Swap(nil); side != nil {
+		side.close()
+	}
+	if s.file != nil {
+		return s.file.Close()
+	}
+	return nil
+}

@@ -1,0 +1,162 @@
+package aof
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// survey is what a directory holds, by names, header blocks and first frames. Recovery and Check start from it;
+// making one changes nothing.
+type survey struct {
+	segments    []*segment // hold frames, or have a segment's name; by first index
+	spares      []*segment // ready spares without a first frame
+	leftovers   []string   // paths of half-made files
+	checkpoints []uint64   // indexes, growing
+	id          logID      // zero if there is no segment
+	sequence    uint64     // highest of a spare
+}
+
+// take lists dir. The error is a *Damage when a header block is unreadable, or wraps ErrVersion or ErrForeign.
+func take(fsys FS, dir string) (*survey, error) {
+	names, err := fsys.List(dir)
+	if err != nil {
+		return nil, err
+	}
+	v := &survey{}
+	for _, name := range names {
+		if err := v.add(fsys, dir, name); err != nil {
+			return nil, err
+		}
+	}
+	slices.SortFunc(v.segments, func(a, b *segment) int { return cmpIndex(a.first, b.first) })
+	slices.SortFunc(v.spares, func(a, b *segment) int { return cmpIndex(a.sequence, b.sequence) })
+	slices.Sort(v.checkpoints)
+	for i, s := range v.segments {
+		if i > 0 && s.first == v.segments[i-1].first {
+			return nil, &Damage{File: s.name(), Pos: BlockBytes, Index: s.first, Reason: "two segments start with this index; the other is " + v.segments[i-1].name()}
+		}
+	}
+	return v, nil
+}
+
+func cmpIndex(a, b uint64) int {
+	switch {
+	case a < b:
+		return -1
+	case a > b:
+		return 1
+	}
+	return 0
+}
+
+// add files one name. Names that are not ours are left alone.
+func (v *survey) add(fsys FS, dir, name string) error {
+	path := filepath.Join(dir, name)
+	if first, ok := numberIn(name, "", segmentSuffix); ok {
+		s, err := v.open(fsys, path)
+		if err != nil {
+			return err
+		}
+		s.first, s.named = first, true
+		v.segments = append(v.segments, s)
+		return nil
+	}
+	if n, ok := numberIn(name, sparePrefix, readySuffix); ok {
+		v.sequence = max(v.sequence, n)
+		return v.addSpare(fsys, path)
+	}
+	if n, ok := numberIn(name, checkpointPrefix, checkpointSuffix); ok {
+		v.checkpoints = append(v.checkpoints, n)
+	}
+	if strings.HasSuffix(name, tmpSuffix) && ours(name) {
+		v.leftovers = append(v.leftovers, path)
+	}
+	return nil
+}
+
+// ours tells whether a temporary name is one that this package makes.
+func ours(name string) bool {
+	name = strings.TrimSuffix(name, tmpSuffix)
+	_, spare := numberIn(name, sparePrefix, "")
+	_, side := numberIn(name, "", sidecarSuffix)
+	_, check := numberIn(name, checkpointPrefix, checkpointSuffix)
+	return spare || side || check
+}
+
+// addSpare files a ready spare: as a segment when it holds a first frame, because then it was taken into use and the
+// crash came before its renaming.
+func (v *survey) addSpare(fsys FS, path string) error {
+	s, err := v.open(fsys, path)
+	if err != nil {
+		return err
+	}
+	f, err := fsys.Open(path, ReadOnly)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	w := window{file: f, size: s.size}
+	frame, bad, err := w.frame(BlockBytes, s.seed)
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	if bad != nil {
+		v.spares = append(v.spares, s)
+		return nil
+	}
+	s.first = frame.Index
+	v.segments = append(v.segments, s)
+	return nil
+}
+
+// open reads a header block and checks that the file is as long as it says and of this log.
+func (v *survey) open(fsys FS, path string) (*segment, error) {
+	f, err := fsys.Open(path, ReadOnly)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	size, err := f.Size()
+	if err != nil {
+		return nil, err
+	}
+	b := make([]byte, min(size, BlockBytes))
+	if _, err := f.ReadAt(b, 0); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	h, err := readSegmentHeader(b)
+	switch {
+	case errors.Is(err, ErrVersion):
+		return nil, fmt.Errorf("%s: %w", path, err)
+	case err != nil:
+		return nil, &Damage{File: path, Reason: err.Error()}
+	case size < h.size:
+		return nil, &Damage{File: path, Pos: size, Reason: fmt.Sprintf("the file ends here, its header says %d bytes", h.size)}
+	}
+	if v.id == (logID{}) {
+		v.id = h.log
+	}
+	if h.log != v.id {
+		return nil, fmt.Errorf("%s: %w", path, ErrForeign)
+	}
+	v.sequence = max(v.sequence, h.sequence)
+	s := &segment{segmentHeader: h}
+	s.setName(path)
+	return s, nil
+}
+
+// goodSidecar returns the head of the segment's sidecar, or an error that says why there is none to be used.
+func goodSidecar(fsys FS, dir string, s *segment) (sidecarHeader, []run, error) {
+	h, runs, err := readHead(fsys, sidecarPath(dir, s.first))
+	if err == nil {
+		err = h.belongs(s)
+	}
+	return h, runs, err
+}
+
+// sidecarMissing tells an absent sidecar from a bad one.
+func sidecarMissing(err error) bool { return errors.Is(err, fs.ErrNotExist) }
