@@ -13,8 +13,10 @@ func TestParseStat(t *testing.T) {
 	if err != nil || cpu.UserS != 1.52 || cpu.SystemS != 12.48 {
 		t.Errorf("%+v, %v", cpu, err)
 	}
-	for _, text := range []string{"", "1 (x) S", "1 x S 1 2 3 4 5 6 7 8 9 10 11 12 13 14",
-		"1 (x) S 1 1 1 0 -1 0 0 0 0 0 a 2 0", "1 (x) S 1 1 1 0 -1 0 0 0 0 0 1 b 0"} {
+	for _, text := range []string{
+		"", "1 (x) S", "1 x S 1 2 3 4 5 6 7 8 9 10 11 12 13 14",
+		"1 (x) S 1 1 1 0 -1 0 0 0 0 0 a 2 0", "1 (x) S 1 1 1 0 -1 0 0 0 0 0 1 b 0",
+	} {
 		if cpu, err := parseStat([]byte(text)); err == nil {
 			t.Errorf("%q gave %+v", text, cpu)
 		}
