@@ -70,8 +70,16 @@ func makeClasses() (t [256]uint8) {
 	return t
 }
 
-// scanToken returns the index of the first byte of b[i:] that is not a tchar, or len(b).
+// scanToken returns the index of the first byte of b[i:] that is not a tchar, or len(b). It
+// takes four bytes at a time for one branch instead of four.
 func scanToken(b []byte, i int) int {
+	for i+4 <= len(b) {
+		w := b[i : i+4 : i+4]
+		if class[w[0]]&class[w[1]]&class[w[2]]&class[w[3]]&isToken == 0 {
+			break
+		}
+		i += 4
+	}
 	for i < len(b) && class[b[i]]&isToken != 0 {
 		i++
 	}
@@ -140,6 +148,25 @@ func trim(b []byte) []byte {
 // lower must be in lower case.
 func EqualFold(name []byte, lower string) bool {
 	return len(name) == len(lower) && HasPrefixFold(name, lower)
+}
+
+// isName is EqualFold for names of the same length that are known to be tokens: with the
+// bit 0x20 set, a tchar equals a letter or '-' only if it is that letter or '-'. The
+// conversion of lower does not copy, since nothing writes to its result.
+func isName(name []byte, lower string) bool {
+	const blanks = ones * 0x20
+	i := 0
+	for ; i+8 <= len(lower) && i+8 <= len(name); i += 8 {
+		if binary.LittleEndian.Uint64(name[i:])|blanks != binary.LittleEndian.Uint64([]byte(lower)[i:]) {
+			return false
+		}
+	}
+	for ; i < len(lower) && i < len(name); i++ {
+		if name[i]|0x20 != lower[i] {
+			return false
+		}
+	}
+	return true
 }
 
 // HasPrefixFold tells whether name starts with lower, disregarding the case of ASCII letters

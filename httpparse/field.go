@@ -53,31 +53,31 @@ func nameError(c byte, first bool) *Error {
 func (r *Request) known(name, value []byte, s *seen) *Error {
 	switch len(name) {
 	case 4:
-		if EqualFold(name, "host") {
+		if isName(name, "host") {
 			return r.hostField(value, s)
 		}
 	case 6:
 		return r.knownOf6(name, value, s)
 	case 10:
-		if EqualFold(name, "connection") {
+		if isName(name, "connection") {
 			s.connection(value)
 		}
 	case 12:
-		if EqualFold(name, "content-type") {
+		if isName(name, "content-type") {
 			return once(&r.ContentType, value)
 		}
 	case 13:
 		return r.knownOf13(name, value)
 	case 14:
-		if EqualFold(name, "content-length") {
+		if isName(name, "content-length") {
 			return r.lengthField(value)
 		}
 	case 16:
-		if EqualFold(name, "content-encoding") {
+		if isName(name, "content-encoding") {
 			return once(&r.ContentEncoding, value)
 		}
 	case 17:
-		if EqualFold(name, "transfer-encoding") {
+		if isName(name, "transfer-encoding") {
 			return r.transferField(value)
 		}
 	}
@@ -86,11 +86,11 @@ func (r *Request) known(name, value []byte, s *seen) *Error {
 
 func (r *Request) knownOf6(name, value []byte, s *seen) *Error {
 	switch {
-	case EqualFold(name, "accept"):
+	case isName(name, "accept"):
 		first(&r.Accept, value)
-	case EqualFold(name, "origin"):
+	case isName(name, "origin"):
 		return once(&r.Origin, value)
-	case EqualFold(name, "expect"):
+	case isName(name, "expect"):
 		r.expectField(value, s)
 	}
 	return nil
@@ -98,11 +98,11 @@ func (r *Request) knownOf6(name, value []byte, s *seen) *Error {
 
 func (r *Request) knownOf13(name, value []byte) *Error {
 	switch {
-	case EqualFold(name, "authorization"):
+	case isName(name, "authorization"):
 		return once(&r.Authorization, value)
-	case EqualFold(name, "if-none-match"):
+	case isName(name, "if-none-match"):
 		first(&r.IfNoneMatch, value)
-	case EqualFold(name, "last-event-id"):
+	case isName(name, "last-event-id"):
 		return once(&r.LastEventID, value)
 	}
 	return nil

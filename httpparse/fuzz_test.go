@@ -37,17 +37,14 @@ var grammatical = []*Error{
 }
 
 func FuzzHead(f *testing.F) {
-	for _, in := range []string{
-		wrkHead, curlHead, browserHead, start + "\r\n", "\r\nGET /a?b HTTP/1.0\r\nConnection: keep-alive\r\n\r\nrest",
-		"GET http://h:80/p?q HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\n",
-		"OPTIONS * HTTP/1.1\r\nHost:\r\nContent-Length: 003\r\n\r\nabc", "CONNECT h:1 HTTP/1.1\r\nHost: [::1]:1\r\n\r\n",
-		start + "X: a\r\n folded\r\n\r\n", start + "X : a\r\n\r\n", "GET / HTTP/1.1\nHost: h\n\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-		start + "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", "\x16\x03\x01\x02", "GET /#f HTTP/1.1\r\n",
-	} {
+	for _, in := range []string{wrkHead, curlHead, browserHead} {
 		f.Add([]byte(in))
 	}
-	lim := &Limits{RequestLineMax: 512, HeadMax: 2048, FieldsMax: 20, BodyMax: 1 << 20}
+	lim := &Limits{RequestLineMax: 256, HeadMax: 700, FieldsMax: 20, BodyMax: 1 << 20}
 	f.Fuzz(func(t *testing.T, in []byte) {
+		if len(in) > 800 {
+			return // check is quadratic
+		}
 		o := check(t, in, lim)
 		match := grammar.FindString(latin1(in))
 		if o.n > 0 {
@@ -116,12 +113,6 @@ func compareNetHTTP(t *testing.T, in []byte, r *Request) {
 }
 
 func FuzzChunked(f *testing.F) {
-	for _, in := range []string{
-		"0\r\n\r\n", "5\r\nhello\r\n6\r\n world\r\n0\r\n\r\nGET /", "5;a=\"b\\\"\";c ; d=e\r\nhello\r\n000;x\r\nT: v\r\n\r\n",
-		"1\r\nxy\r\n", "fffffffffffffffff\r\n", "ffffffffffffffff\r\n", "1 \r\nx\r\n", "3\r\na\r\n\r\n0\r\n\n", "\r\n", "-1\r\n", "0\r\nA : b\r\n\r\n",
-	} {
-		f.Add([]byte(in), 3)
-	}
 	f.Fuzz(func(t *testing.T, in []byte, size int) {
 		const max = 1 << 12
 		whole := checkChunked(t, string(in), max)
@@ -144,9 +135,6 @@ func FuzzChunked(f *testing.F) {
 }
 
 func FuzzUnescape(f *testing.F) {
-	for _, in := range []string{"", "a=b&c=d", "a+b%20c", "%", "%4", "%zz", "&&=&", "%00%ff", "a=%26&b;c"} {
-		f.Add([]byte(in))
-	}
 	f.Fuzz(func(t *testing.T, in []byte) {
 		wantPath, errPath := url.PathUnescape(string(in))
 		checkUnescape(t, in, UnescapePath, wantPath, errPath)

@@ -49,6 +49,9 @@ const (
 // returns its size; or 0 if buf ends before the head does and nothing is wrong so far; or a
 // *Error. lim may be nil for DefaultLimits. It never blocks, allocates or keeps state: show
 // the whole buf again when more has come (or use Resume).
+//
+// After an error p.Request holds what came before the offending byte. Of use is Method: the
+// answer to a HEAD has no body, even if it is a refusal.
 func (p *Parser) Head(buf []byte, lim *Limits) (n int, err error) {
 	if lim == nil {
 		lim = &defaultLimits
@@ -103,8 +106,8 @@ func (p *Parser) more(b []byte, in part) *Error {
 	return errMore
 }
 
-// limit passes a leaf's error on, except that errMore is ErrXTooLarge where the leaf was shown
-// all that it may be shown: end bytes out of size.
+// limit passes a leaf's error on, except that errMore becomes tooLarge where the leaf was
+// shown all that it may be shown, which is the first end bytes of size.
 func (p *Parser) limit(err *Error, size, end int, tooLarge *Error) *Error {
 	if err != errMore {
 		return err
@@ -118,13 +121,13 @@ func (p *Parser) limit(err *Error, size, end int, tooLarge *Error) *Error {
 }
 
 func (p *Parser) head(buf []byte, lim *Limits) (int, *Error) {
+	r := &p.Request
+	*r = Request{ContentLength: -1, Fields: r.Fields[:0]}
+
 	start, err := skipBlankLines(buf)
 	if err != nil {
 		return 0, err
 	}
-	r := &p.Request
-	*r = Request{ContentLength: -1, Fields: r.Fields[:0]}
-
 	lineMax := min(lim.RequestLineMax, lim.HeadMax)
 	i, err := p.requestLine(cut(buf, start+lineMax), start)
 	if err != nil {

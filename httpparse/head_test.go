@@ -163,6 +163,26 @@ func TestHeadStartsAnew(t *testing.T) {
 	}
 }
 
+// Whether the refusal may have a body depends on this request's method, not on the last one's.
+func TestMethodAfterError(t *testing.T) {
+	var p Parser
+	for _, c := range []struct {
+		in   string
+		want Method
+	}{
+		{"HEAD / HTTP/1.1\r\nHost: h\r\n\r\n", HEAD},
+		{"\r\n\n", Other},
+		{"HEAD / HTTP/1.1\r\nX : y\r\n\r\n", HEAD},
+		{"\x00", Other},
+		{"HEAD /\x00", HEAD},
+		{"GET / HTTP/1.1\r\n\r\n", GET},
+	} {
+		if _, _ = p.Head([]byte(c.in), nil); p.Request.Method != c.want {
+			t.Errorf("%q: %v", c.in, p.Request.Method)
+		}
+	}
+}
+
 func TestHeadPipelined(t *testing.T) {
 	var p Parser
 	buf := []byte(strings.Repeat(start+"\r\n", 3))
