@@ -1,0 +1,29 @@
+package netpoll
+
+import (
+	"net"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// peerName is the address of the other end of the socket fd, "" if it has none.
+func peerName(fd int) string {
+	sa, err := unix.Getpeername(fd)
+	if err != nil {
+		return ""
+	}
+	switch sa := sa.(type) {
+	case *unix.SockaddrInet4:
+		return net.JoinHostPort(net.IP(sa.Addr[:]).String(), strconv.Itoa(sa.Port))
+	case *unix.SockaddrInet6:
+		host := net.IP(sa.Addr[:]).String()
+		if sa.ZoneId != 0 {
+			host += "%" + strconv.Itoa(int(sa.ZoneId))
+		}
+		return net.JoinHostPort(host, strconv.Itoa(sa.Port))
+	case *unix.SockaddrUnix:
+		return sa.Name
+	}
+	return ""
+}
