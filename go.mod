@@ -26,4 +26,5 @@ require (
 	github.com/tidwall/evio v1.0.8 // indirect
 	golang.org/x/sys v0.49.0 // indirect
 	google.golang.org/protobuf v1.36.12 // indirect
+	gopkg.in/yaml.v3 v3.0.1 // indirect
 )

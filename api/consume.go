@@ -201,7 +201,7 @@ func (pg *page) finish() []byte {
 
 // readElsewhere makes the page on a goroutine that may wait for the disk.
 func (l *loop) readElsewhere(x *exchange, pg *page) (reply, error) {
-	x.conn.exclusive = true
+	l.exclude(x.conn)
 	c, m := x.conn, x.meta
 	pg.out = nil
 	job := func(r Reader) {

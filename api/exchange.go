@@ -50,10 +50,16 @@ func (l *loop) holdBack(x *exchange) {
 		l.finishError(x.conn, &x.meta, errOverloaded)
 		return
 	}
-	if x.conn.loop == l {
-		x.conn.exclusive = true
-	}
+	l.exclude(x.conn)
 	l.retries = append(l.retries, x.cloned())
+}
+
+// exclude keeps c from executing anything else until it has its answer. Another loop's connection
+// is excluded already: that is how its request came here.
+func (l *loop) exclude(c *conn) {
+	if c.loop == l {
+		c.exclusive = true
+	}
 }
 
 // again runs a clone on the loop that owns its connection: what it lacked exists now.
@@ -68,7 +74,7 @@ func (l *loop) again(x *exchange) {
 
 // forward runs x on the loop that owns what it needs. The answer comes back by itself.
 func (l *loop) forward(owner int, x *exchange) (reply, error) {
-	x.conn.exclusive = true
+	l.exclude(x.conn)
 	c := x.cloned()
 	there := l.server.loops[owner]
 	if !there.net.TryPost(func() {

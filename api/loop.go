@@ -206,7 +206,7 @@ func (l *loop) beforeWait() {
 func (l *loop) retry() {
 	for len(l.retries) > 0 {
 		x := l.retries[0]
-		if x.conn.gone() {
+		if x.conn.loop == l && x.conn.gone() {
 			l.retries = append(l.retries[:0], l.retries[1:]...)
 			continue
 		}

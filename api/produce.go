@@ -185,8 +185,6 @@ func (l *loop) autoCreate(x *exchange) (reply, error) {
 	case res.State == engine.Pending:
 		b = res.Batch
 	}
-	if x.conn.loop == l {
-		x.conn.exclusive = true
-	}
+	l.exclude(x.conn)
 	return l.park(b, x, waiter{kind: owedExecute, again: x.cloned()}), nil
 }

@@ -74,7 +74,7 @@ func (s *Server) scrape(done func([]snapshot)) {
 
 // later answers x with what make returns, which is called on another goroutine with a snapshot of every loop.
 func (l *loop) later(x *exchange, make func([]snapshot) (reply, error)) (reply, error) {
-	x.conn.exclusive = true
+	l.exclude(x.conn)
 	c, m := x.conn, x.meta
 	l.server.scrape(func(all []snapshot) {
 		r, err := make(all)
