@@ -7,7 +7,7 @@ package timing
 
 import "strconv"
 
-// Skip, as a time, leaves a stage out of the field: the request never went through it.
+// Skip is the time of a stage that a request never went through: it is left out of the field.
 const Skip int64 = -1
 
 // threeDigits holds "000" "001" … "999" one after the other.

@@ -1,0 +1,69 @@
+# How this tree is built and checked. Everything here is a short form of commands that also work by
+# hand: plain "go build ./..." and "go test ./..." need no flag, no tag and no other program. What is
+# released is built with giouring, which does not link without -checklinkname=0 (internal/uring says why).
+
+GO        ?= go
+FUZZTIME  ?= 10s
+VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+REVISION  ?= $(shell git rev-parse HEAD 2>/dev/null)
+
+# giouring exists on Linux only.
+RING_TAGS := $(if $(filter linux,$(shell $(GO) env GOOS)),giouring)
+LDFLAGS   := -checklinkname=0 -s -w -X main.version=$(VERSION) -X main.revision=$(REVISION)
+LINT_TOOL := $(GO) tool -modfile=tools/lint.mod
+
+# What runs on arm64 in the same way as here, with no socket and no io_uring.
+ARM64_PACKAGES := ./httpparse ./internal/record ./aof ./engine
+
+.DEFAULT_GOAL := help
+.PHONY: help build test race lint fuzz bench cluster verify giouring arm64 golangci clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z0-9]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
+		printf '  make %-10s %s\n' "$$name" "$$text"; done
+
+build: ## build bin/ayder, static, with giouring
+	CGO_ENABLED=0 $(GO) build -trimpath -tags '$(RING_TAGS)' -ldflags='$(LDFLAGS)' -o bin/ayder ./cmd/ayder
+
+test: ## run all tests
+	$(GO) test ./...
+
+race: ## run all tests under the race detector
+	$(GO) test -race ./...
+
+lint: ## vet, format, staticcheck, builds for arm64 and darwin, go.mod is tidy
+	$(GO) vet ./...
+	$(GO) vet -tags giouring,invariants ./...
+	@unformatted=$$($(LINT_TOOL) gofumpt -l .); if [ -n "$$unformatted" ]; then \
+		echo "gofumpt would change:"; echo "$$unformatted"; exit 1; fi
+	$(LINT_TOOL) staticcheck ./...
+	GOOS=linux GOARCH=arm64 $(GO) build ./...
+	GOOS=darwin GOARCH=arm64 $(GO) vet ./...
+	$(GO) mod tidy -diff
+
+fuzz: ## run every fuzz target for FUZZTIME (10s) each
+	@grep -rEo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' . | sort | while IFS=: read -r file fn; do \
+		name=$${fn#func }; package=$$(dirname "$$file"); echo "$$package $$name"; \
+		$(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "$$package" || exit 1; done
+
+bench: build ## run the standard set of benchmarks against servers that it starts itself
+	bench/run.sh
+
+cluster: ## start a cluster of three on this machine
+	@echo "This build serves a single node; there is no replication in it." >&2; exit 1
+
+verify: build lint test giouring ## all that must pass before a change is handed in
+	$(MAKE) fuzz FUZZTIME=3s
+
+giouring: ## run the tests of everything that touches a ring, over giouring
+	$(GO) test -tags giouring -ldflags=-checklinkname=0 ./internal/uring ./netpoll ./aof
+
+arm64: ## run the portable packages' tests for arm64 under qemu-user
+	@command -v qemu-aarch64-static >/dev/null || { echo "skipped: there is no qemu-aarch64-static"; exit 0; }; \
+		CGO_ENABLED=0 GOOS=linux GOARCH=arm64 $(GO) test -vet=off -short -exec qemu-aarch64-static $(ARM64_PACKAGES)
+
+golangci: ## run golangci-lint with .golangci.yml; slow to build the first time
+	$(GO) tool -modfile=tools/golangci.mod golangci-lint run ./...
+
+clean: ## remove what was built
+	rm -rf bin
