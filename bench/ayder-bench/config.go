@@ -9,7 +9,10 @@ import (
 	"time"
 )
 
-// config is one run, as the flags tell it.
+// config is one run, as the flags tell it. Nothing but this file reads flags, and
+// nothing changes a config once it was checked; what differs for a prefill or for the
+// floor program is a copy. Every number has a bound here, so that the rest of the
+// program may size its memory by them.
 type config struct {
 	target, addr, dir string
 

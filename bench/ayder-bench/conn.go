@@ -2,7 +2,9 @@ package main
 
 import "fmt"
 
-// shot is one request on its way.
+// shot is one request on its way: what must be remembered of it until its answer
+// comes. Answers come in the order of requests on every protocol here, so a queue
+// per connection is enough and nothing has to be looked up.
 type shot struct {
 	start int64 // ns; its latency is counted from here
 	op    int

@@ -9,7 +9,9 @@ import (
 )
 
 // Connecting is blocking with a deadline: it happens before the clock runs, and
-// again only when a connection broke, which is an error of the run anyway.
+// again only when a connection broke, which is an error of the run anyway. Sockets
+// are made by hand and not through net.Dial, whose descriptors belong to the
+// runtime's own poller.
 
 // resolve turns host:port into a socket address.
 func resolve(addr string) (unix.Sockaddr, error) {

@@ -13,6 +13,11 @@ import (
 	"ayder/bench/result"
 )
 
+// A measurement is printed in up to three forms: a table for a person, JSON for
+// suite and for keeping, and the whole distribution for a plot. With JSON on
+// standard output the table moves to standard error, so that a pipe gets one value
+// and nothing else.
+
 // write puts the measurement where the flags say.
 func (m *measurement) write(c *config, stdout, stderr io.Writer) error {
 	table := stdout

@@ -121,7 +121,8 @@ func TestWriteFails(t *testing.T) {
 }
 
 func TestParseStages(t *testing.T) {
-	routes, err := parseStages([]byte(`{"since":"x","routes":[{"route":"GET /health","stages":{"total":{"count":1,"max_us":9}}}]}`))
+	routes, err := parseStages([]byte(`{"since":"x","routes":[{"route":"GET /health","stages":{"total":{"count":1,"max_us":9}}},
+		{"route":"GET /admin/timing","stages":{"total":{"count":1}}}]}`))
 	if err != nil || len(routes) != 1 || routes[0].Stages["total"].Max != 9 {
 		t.Errorf("%+v, %v", routes, err)
 	}

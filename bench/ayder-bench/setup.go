@@ -6,12 +6,15 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
+	"strings"
 
 	"ayder/bench/result"
 )
 
 // What happens before and after the measured phase goes through net/http: it is
-// not timed and may be as comfortable as it likes.
+// not timed and may be as comfortable as it likes. Only the prefill uses the loop,
+// since a comparison over millions of messages should not wait for its preparation.
 
 // setUp creates the topic or stream.
 func setUp(c *config, d dialect) error {
@@ -68,12 +71,14 @@ func prefill(c *config) error {
 	return nil
 }
 
+const timingPath = "/admin/timing"
+
 // resetStages starts the server's histograms anew.
 func resetStages(c *config) error {
 	if !c.stages {
 		return nil
 	}
-	status, answer, err := call(c, "GET", "/admin/timing?reset=1", nil)
+	status, answer, err := call(c, "GET", timingPath+"?reset=1", nil)
 	if err != nil {
 		return fmt.Errorf("reset stages: %w", err)
 	}
@@ -88,7 +93,7 @@ func fetchStages(c *config) ([]result.Route, error) {
 	if !c.stages {
 		return nil, nil
 	}
-	status, answer, err := call(c, "GET", "/admin/timing", nil)
+	status, answer, err := call(c, "GET", timingPath, nil)
 	if err != nil {
 		return nil, fmt.Errorf("read stages: %w", err)
 	}
@@ -98,8 +103,8 @@ func fetchStages(c *config) ([]result.Route, error) {
 	return parseStages(answer)
 }
 
-// parseStages reads the answer of GET /admin/timing; what else it tells is passed
-// over.
+// parseStages reads the answer of GET /admin/timing. What else it tells is passed
+// over, and so is the reset itself, the only call that was not part of the load.
 func parseStages(text []byte) ([]result.Route, error) {
 	var answer struct {
 		Routes []result.Route `json:"routes"`
@@ -107,7 +112,9 @@ func parseStages(text []byte) ([]result.Route, error) {
 	if err := json.Unmarshal(text, &answer); err != nil {
 		return nil, fmt.Errorf("read stages: %w", err)
 	}
-	return answer.Routes, nil
+	return slices.DeleteFunc(answer.Routes, func(r result.Route) bool {
+		return strings.HasSuffix(r.Route, timingPath)
+	}), nil
 }
 
 // call does one request on a connection of its own.

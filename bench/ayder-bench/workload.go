@@ -9,7 +9,9 @@ import (
 )
 
 // Workloads of the HTTP targets. Each is a list of preformatted requests that
-// take turns: over partitions, over keys, over the pages of a topic.
+// take turns: over partitions, over keys, over the pages of a topic, over consumer
+// groups. What a good answer must contain is decided here too, since it depends on
+// what was asked: a produce that does not wait cannot promise that it is synced.
 
 // newHTTPDialect builds the operations that c asks for.
 func newHTTPDialect(c *config) (*httpDialect, error) {

@@ -7,10 +7,14 @@ import (
 	"strings"
 )
 
+// The picture is a frame with a grid, one polyline per distribution, and the names
+// below. Everything is placed by chart.place; colours of lines are attributes, all
+// other colours come from the style sheet, so that the mode can change them.
+
 // The picture's measures, in SVG units.
 const (
 	width, height            = 860, 460
-	left, right, top, bottom = 78, 24, 46, 92
+	left, right, top, bottom = 78, 40, 46, 92
 	legendColumn             = 190
 	legendColumns            = 4
 )
