@@ -109,7 +109,7 @@ func (c *conn) await(req *httpparse.Request, head []byte, size, have int) int {
 		c.pause()
 		return 0
 	}
-	if c.early(req, head) {
+	if c.early(req, head, have) {
 		return have
 	}
 	c.needed = size
@@ -118,8 +118,8 @@ func (c *conn) await(req *httpparse.Request, head []byte, size, have int) int {
 }
 
 // early answers a request whose body has not come, if the head alone shows that it must be
-// refused, and sends the interim answer if the client waits for one.
-func (c *conn) early(req *httpparse.Request, head []byte) (refused bool) {
+// refused, and sends the interim answer if the client waits for one. have is how many bytes came.
+func (c *conn) early(req *httpparse.Request, head []byte, have int) (refused bool) {
 	l := c.loop
 	x := c.exchange(req, head, nil)
 	l.unescaped = l.unescaped[:0]
@@ -130,7 +130,7 @@ func (c *conn) early(req *httpparse.Request, head []byte) (refused bool) {
 		l.finishError(c, &x.meta, asError(err))
 		return true
 	}
-	if req.Expect100 && !c.continued && c.owed == 0 {
+	if req.Expect100 && !c.continued && have == len(head) {
 		c.continued = true
 		c.net.Write(continueLine)
 	}
@@ -144,7 +144,7 @@ func (c *conn) beginChunked(req *httpparse.Request, head []byte, have int) int {
 		c.pause()
 		return 0
 	}
-	if c.early(req, head) {
+	if c.early(req, head, have) {
 		return have
 	}
 	c.chunked = &chunkedBody{head: append([]byte(nil), head...)}
@@ -199,7 +199,7 @@ func mayPipeline(req *httpparse.Request) bool {
 		return false
 	}
 	r := n.byMethod[req.Method]
-	return r != nil && r.flags&pipelines != 0
+	return r != nil && r.pipelines
 }
 
 // exchange fills the loop's exchange for a request of this connection.
@@ -232,6 +232,9 @@ func (c *conn) refuse(err error, have int) int {
 		first = at
 	}
 	m := meta{first: first, complete: at, started: at, route: uint16(routeOther), flags: wantsClose}
+	if _, parsed := err.(*httpparse.Error); parsed && c.loop.parser.Request.Method == httpparse.HEAD {
+		m.flags |= isHead
+	}
 	c.closing = true
 	c.owe()
 	c.loop.finishError(c, &m, asError(err))

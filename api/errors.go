@@ -67,7 +67,6 @@ var (
 	errStorage       = &Error{Status: 500, Code: "storage_failed", Message: "The log stopped after a failed write or sync; reads go on, writes need a restart"}
 	errDamaged       = &Error{Status: 500, Code: "storage_damaged", Message: "Stored messages failed their checksum; run ayder check"}
 	errInternal      = &Error{Status: 500, Code: "internal", Message: "A bug in the server"}
-	errUnimplemented = &Error{Status: 501, Code: "method_unknown", Message: "The method is not known"}
 	errOverloaded    = &Error{Status: 503, Code: "overloaded", Message: "The server has too much to do; try again", RetryAfter: 1}
 	errStarting      = &Error{Status: 503, Code: "starting", Message: "The server is not ready yet", RetryAfter: 1}
 	errCommitTimeout = &Error{Status: 504, Code: "commit_timeout", Message: "The commit did not finish in time; it may still take effect"}
@@ -79,7 +78,7 @@ var errorList = []*Error{
 	errBadParameter, errUnknownParam, errRepeatedParam, errBadPath, errBadJSON, errUnknownField, errBadNDJSON, errEmptyNDJSON, errMissingTopic,
 	errBadTopic, errBadPartitions, errBadGroup, errBadKey, errBadHeader, errNotOffered, errUnauthorized, errForbidden, errNotFound,
 	errUnknownTopic, errPartition, errMethod, errHeadTimeout, errTopicExists, errBelowFloor, errExpected, errTooLarge, errAboveEnd,
-	errEncoding, errStorage, errDamaged, errInternal, errUnimplemented, errOverloaded, errStarting, errCommitTimeout, errNoSpace,
+	errEncoding, errStorage, errDamaged, errInternal, errOverloaded, errStarting, errCommitTimeout, errNoSpace,
 }
 
 // What a Log and a Reader may answer; the program that wires them translates their errors into these.

@@ -118,9 +118,6 @@ func (l *loop) dispatch(x *exchange) (reply, error) {
 	if x.route == nil {
 		return reply{status: 204, header: x.conn.preflight}, nil
 	}
-	if x.route.flags&takesBody == 0 && len(x.body) > 0 {
-		return reply{}, errBadJSON.with("this call takes no body")
-	}
 	if err := l.parseQuery(&x.args, x.req.Query, x.route.params); err != nil {
 		return reply{}, err
 	}
@@ -161,14 +158,11 @@ func (l *loop) resolve(x *exchange) error {
 	return l.decodePath(x, x.scope, vars[:nvars])
 }
 
-// noMethod answers a path that exists without this method: OPTIONS, 405, or 501.
+// noMethod answers a path that exists without this method: OPTIONS or 405.
 func (l *loop) noMethod(x *exchange, n *node) error {
-	switch x.req.Method {
-	case httpparse.OPTIONS:
+	if x.req.Method == httpparse.OPTIONS {
 		x.conn.preflight = "Allow: " + n.allow + "\r\n" + l.server.preflight(n)
 		return nil
-	case httpparse.Other:
-		return errUnimplemented
 	}
 	e := *errMethod
 	e.Header = "Allow: " + n.allow + "\r\n"

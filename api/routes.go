@@ -18,27 +18,21 @@ type route struct {
 	path    string
 	role    auth.Role // 0: no token needed
 	params  param
-	flags   routeFlags
 	handler handler
+
+	pipelines bool // may be executed while earlier answers on its connection are still owed
 
 	id int // index in the table, the number under which timings are recorded
 }
 
-type routeFlags uint8
-
-const (
-	pipelines routeFlags = 1 << iota // may be executed while earlier answers on its connection are still owed
-	takesBody                        // others are answered 400 when a body comes
-)
-
 // table is every call that the server has. HEAD works wherever GET does, OPTIONS everywhere.
 func table() []route {
 	return []route{
-		{method: httpparse.POST, path: "/broker/topics/{topic}/produce", role: auth.Write, params: produceParams, flags: pipelines | takesBody, handler: produce},
-		{method: httpparse.POST, path: "/broker/topics/{topic}/produce-ndjson", role: auth.Write, params: produceParams | pEnvelope, flags: pipelines | takesBody, handler: produceNDJSON},
+		{method: httpparse.POST, path: "/broker/topics/{topic}/produce", role: auth.Write, params: produceParams, pipelines: true, handler: produce},
+		{method: httpparse.POST, path: "/broker/topics/{topic}/produce-ndjson", role: auth.Write, params: produceParams | pEnvelope, pipelines: true, handler: produceNDJSON},
 		{method: httpparse.GET, path: "/broker/consume/{topic}/{group}/{partition}", role: auth.Read, params: consumeParams, handler: consume},
-		{method: httpparse.POST, path: "/broker/commit", role: auth.Read, flags: pipelines | takesBody, handler: commitOffset},
-		{method: httpparse.POST, path: "/broker/topics", role: auth.Admin, flags: takesBody, handler: createTopic},
+		{method: httpparse.POST, path: "/broker/commit", role: auth.Read, pipelines: true, handler: commitOffset},
+		{method: httpparse.POST, path: "/broker/topics", role: auth.Admin, handler: createTopic},
 		{method: httpparse.GET, path: "/broker/topics", role: auth.Read, handler: listTopics},
 		{method: httpparse.GET, path: "/broker/topics/{topic}", role: auth.Read, handler: describeTopic},
 		{method: httpparse.GET, path: "/health", handler: health},

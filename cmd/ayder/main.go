@@ -1,0 +1,92 @@
+// Command ayder is the server and the tools for its data, in one binary.
+//
+//	ayder [serve] [flags]   serve (the default); ayder --help lists every setting
+//	ayder check DIR         verify every checksum of a data directory
+//	ayder dump DIR          print its frames, one line per section
+//	ayder version           what was built, and how
+//
+// This is the only place that reads flags and the environment. Exit status: 0 done, 1 failed,
+// 2 wrong usage, 3 (check) damage found.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"strings"
+
+	"ayder/internal/config"
+	"ayder/internal/uring"
+)
+
+// version and revision are set by the Makefile.
+var (
+	version  = "devel"
+	revision = ""
+)
+
+func main() { os.Exit(run(os.Args[1:])) }
+
+// run chooses the subcommand; the first argument that is not a flag names it.
+func run(args []string) int {
+	command := "serve"
+	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+		command, args = args[0], args[1:]
+	}
+	switch command {
+	case "serve":
+		return report(serve(args))
+	case "check":
+		return check(args)
+	case "dump":
+		return report(dump(args))
+	case "version":
+		printVersion()
+		return 0
+	case "help":
+		return report(config.Help(os.Stdout))
+	}
+	fmt.Fprintf(os.Stderr, "ayder: unknown command %q; known are serve, check, dump, version, help\n", command)
+	return 2
+}
+
+// usageError is a mistake in the command line or the environment.
+type usageError struct{ error }
+
+func report(err error) int {
+	var usage usageError
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &usage):
+		fmt.Fprintln(os.Stderr, "ayder:", err)
+		return 2
+	}
+	fmt.Fprintln(os.Stderr, "ayder:", err)
+	return 1
+}
+
+func printVersion() {
+	fmt.Printf("ayder %s (%s) %s %s/%s, io_uring through %s\n",
+		version, commit(), runtime.Version(), runtime.GOOS, runtime.GOARCH, uring.Implementation())
+	if err := uring.Probe(); err != nil {
+		fmt.Printf("io_uring cannot be used here: %v\n", err)
+	}
+}
+
+// commit is the revision that was built, as far as the build knows it.
+func commit() string {
+	if revision != "" {
+		return revision
+	}
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" {
+				return s.Value
+			}
+		}
+	}
+	return "unknown revision"
+}

@@ -1,0 +1,194 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"runtime"
+	"runtime/debug"
+	"syscall"
+	"time"
+
+	"ayder/api"
+	"ayder/httpparse"
+	"ayder/internal/auth"
+	"ayder/internal/config"
+	"ayder/internal/metrics"
+	"ayder/internal/uring"
+	"ayder/netpoll"
+)
+
+// serve runs a server until SIGTERM or SIGINT.
+func serve(args []string) error {
+	c, err := config.Parse(args, os.Getenv)
+	if errors.Is(err, config.ErrHelp) {
+		return config.Help(os.Stdout)
+	}
+	if err == nil {
+		err = c.Resolve()
+	}
+	if err != nil {
+		return usageError{err}
+	}
+	tuneRuntime(&c)
+	logger := newLogger(&c)
+	tokens, err := loadTokens(&c)
+	if err != nil {
+		return usageError{err}
+	}
+	if c.DevMode() {
+		logger.Warn("no tokens are configured: the token is \"dev\" and may do everything", "listen", c.Listen)
+	}
+	return serveWith(&c, logger, auth.NewHolder(tokens))
+}
+
+// serveWith opens the store, then the listener, and closes them in the opposite order.
+func serveWith(c *config.Config, logger *slog.Logger, tokens *auth.Holder) error {
+	st, err := openStore(c, logger)
+	if err != nil {
+		return err
+	}
+	exposition, err := metrics.NewExposition(metrics.Build{Version: version, Revision: commit(), Ring: uring.Implementation()})
+	if err != nil {
+		return errors.Join(err, st.close())
+	}
+	o := apiOptions(c, st, tokens, exposition, logger)
+	var listener *netpoll.Server
+	o.Observe = func(s *metrics.Sample) { st.observe(s); observeNetwork(s, listener) }
+	face := api.NewServer(o)
+	st.checkpointer = face.Checkpoint
+	listener, err = listen(c, logger, face)
+	if err != nil {
+		return errors.Join(err, st.close())
+	}
+	stopSignals := handleSignals(c, logger, tokens, listener)
+	logger.Info("serving", "listen", listener.Addr().String(), "backend", listener.Backend(), "reason", listener.Reason(),
+		"io_uring", uring.Implementation(), "loops", c.Loops, "data", c.DataDir)
+	err = listener.Serve()
+	stopSignals()
+	return errors.Join(err, st.close())
+}
+
+func listen(c *config.Config, logger *slog.Logger, h netpoll.Handler) (*netpoll.Server, error) {
+	o := netpoll.Options{
+		Addr: c.Listen, Backend: c.Backend, Loops: c.Loops, ConnsMax: c.ConnsMax, OutputMax: c.OutputBytesMax,
+		InputMax: c.HeadBytesMax + int(c.BodyBytesMax), Logger: logger,
+	}
+	if c.TLSCert != "" {
+		cert, err := tls.LoadX509KeyPair(c.TLSCert, c.TLSKey)
+		if err != nil {
+			return nil, fmt.Errorf("TLS certificate: %w", err)
+		}
+		o.TLSAddr = c.TLSListen
+		o.TLSConfig = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
+	}
+	return netpoll.Listen(o, h)
+}
+
+func apiOptions(c *config.Config, st *store, tokens *auth.Holder, e *metrics.Exposition, logger *slog.Logger) api.Options {
+	return api.Options{
+		Engine: st.engine, OpenLog: st.openLog, NewReader: st.newReader, Tokens: tokens, Exposition: e, Logger: logger,
+		HTTP: httpparse.Limits{
+			RequestLineMax: c.RequestLineBytesMax, HeadMax: c.HeadBytesMax, FieldsMax: c.HeadFieldsMax, BodyMax: c.BodyBytesMax,
+		},
+		Loops: c.Loops, CommitsInFlight: c.CommitsInFlight, CommitTimeoutNs: int64(c.CommitTimeout),
+		HeaderNs: int64(c.HeadTimeout), IdleNs: int64(c.IdleTimeout), DefaultPartitions: uint32(c.PartitionsDefault),
+		AutoCreate: c.AutoCreate, ServerTiming: c.ServerTiming, CommitIsLast: c.CommitIs == "last", CORSOrigin: c.CORSOrigin,
+	}
+}
+
+// handleSignals drains on SIGTERM and SIGINT and reads the token file again on SIGHUP. The result
+// ends it.
+func handleSignals(c *config.Config, logger *slog.Logger, tokens *auth.Holder, s *netpoll.Server) func() {
+	ch := make(chan os.Signal, 4)
+	signal.Notify(ch, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	done := make(chan struct{})
+	go func() {
+		for {
+			select {
+			case sig := <-ch:
+				if sig == syscall.SIGHUP {
+					reloadTokens(c, logger, tokens)
+					continue
+				}
+				logger.Info("stopping: open requests are finished first", "signal", sig.String(), "timeout", c.ShutdownTimeout)
+				go shutdown(c, logger, s)
+			case <-done:
+				return
+			}
+		}
+	}()
+	return func() { signal.Stop(ch); close(done) }
+}
+
+func shutdown(c *config.Config, logger *slog.Logger, s *netpoll.Server) {
+	ctx, cancel := context.WithTimeout(context.Background(), c.ShutdownTimeout)
+	defer cancel()
+	if err := s.Shutdown(ctx); err != nil {
+		logger.Warn("connections were cut off at shutdown", "error", err)
+	}
+}
+
+func loadTokens(c *config.Config) (*auth.Tokens, error) {
+	switch {
+	case c.BearerTokensFile != "":
+		return auth.ParseFile(c.BearerTokensFile)
+	case c.DevMode():
+		return auth.Dev(), nil
+	}
+	return auth.Parse(string(c.BearerTokens))
+}
+
+func reloadTokens(c *config.Config, logger *slog.Logger, tokens *auth.Holder) {
+	if c.BearerTokensFile == "" {
+		return
+	}
+	t, err := loadTokens(c)
+	if err != nil {
+		logger.Error("the token file was not taken over; the tokens before stay in force", "error", err)
+		return
+	}
+	tokens.Swap(t)
+	logger.Info("tokens read again", "tokens", t.Len())
+}
+
+// tuneRuntime gives every loop a processor of its own beside those for background work: a loop
+// that comes back from the kernel must find one free. The collector has next to nothing to do.
+func tuneRuntime(c *config.Config) {
+	runtime.GOMAXPROCS(c.Loops + max(2, runtime.NumCPU()))
+	debug.SetGCPercent(c.GCPercent)
+	if c.MemoryLimit > 0 {
+		debug.SetMemoryLimit(c.MemoryLimit)
+	}
+}
+
+func newLogger(c *config.Config) *slog.Logger {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(c.LogLevel)); err != nil {
+		level = slog.LevelInfo
+	}
+	o := &slog.HandlerOptions{Level: level}
+	if c.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(os.Stderr, o))
+	}
+	return slog.New(slog.NewTextHandler(os.Stderr, o))
+}
+
+func observeNetwork(s *metrics.Sample, n *netpoll.Server) {
+	s.Backend, s.BackendReason = n.Backend(), n.Reason()
+	for _, l := range n.Loops() {
+		st := l.Stats()
+		s.Network.Conns += uint64(st.Conns)
+		s.Network.ConnsAccepted += uint64(st.Accepted)
+		s.Network.ConnsRefused += uint64(st.Refused)
+		s.Network.BytesReceived += uint64(st.BytesIn)
+		s.Network.BytesSent += uint64(st.BytesOut)
+	}
+}
+
+// checkpointTimeout bounds the wait for the loops when a checkpoint is made.
+const checkpointTimeout = time.Minute
