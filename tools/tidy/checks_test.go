@@ -187,9 +187,10 @@ const (
 
 var (
 	Alone = 1
-	// Here is one.
-	Here = 2
-	side = 3
+	// Here and There are two.
+	Here  = 2
+	There = 3
+
 	Side = 4 // has one
 	X, y = 5, 6
 )
@@ -208,7 +209,7 @@ func TestExported(t *testing.T) {
 		"cmd/a/main.go", strings.Replace(exportedText, "package a", "package main", 1),
 	)
 	var want []string
-	for _, line := range []string{"7: Bare", "9: Method", "18: Function", "27: Alone", "32: X", "37: Inner"} {
+	for _, line := range []string{"7: Bare", "9: Method", "18: Function", "27: Alone", "33: X", "38: Inner"} {
 		want = append(want, "a/a.go:"+line+" is exported and has no comment")
 	}
 	wantFaults(t, checkExported(root), want...)

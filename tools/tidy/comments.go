@@ -88,7 +88,7 @@ func checkExported(t *tree) []fault {
 			return
 		}
 		for _, decl := range s.file.Decls {
-			for _, name := range undocumented(decl) {
+			for _, name := range undocumented(s, decl) {
 				faults = append(faults, fault{s.path, s.line(name.Pos()), name.Name + " is exported and has no comment"})
 			}
 		}
@@ -97,7 +97,7 @@ func checkExported(t *tree) []fault {
 }
 
 // undocumented returns the exported names of a declaration that no comment covers.
-func undocumented(decl ast.Decl) []*ast.Ident {
+func undocumented(s *source, decl ast.Decl) []*ast.Ident {
 	switch d := decl.(type) {
 	case *ast.FuncDecl:
 		receiver := receiverName(d)
@@ -105,32 +105,51 @@ func undocumented(decl ast.Decl) []*ast.Ident {
 			return []*ast.Ident{d.Name}
 		}
 	case *ast.GenDecl:
-		return undocumentedSpecs(d)
+		if d.Tok == token.TYPE {
+			return undocumentedTypes(d)
+		}
+		return undocumentedValues(s, d)
 	}
 	return nil
 }
 
-// undocumentedSpecs looks into const, var and type declarations. A comment on a group covers its
-// constants and variables, not its types.
-func undocumentedSpecs(d *ast.GenDecl) []*ast.Ident {
+// undocumentedTypes looks into a type declaration; a comment on a group does not cover the types in it.
+func undocumentedTypes(d *ast.GenDecl) []*ast.Ident {
 	var names []*ast.Ident
 	for _, spec := range d.Specs {
-		switch sp := spec.(type) {
-		case *ast.TypeSpec:
-			covered := sp.Doc != nil || sp.Comment != nil || d.Doc != nil && !d.Lparen.IsValid()
-			if sp.Name.IsExported() && !covered {
-				names = append(names, sp.Name)
-			}
-		case *ast.ValueSpec:
-			if sp.Doc != nil || sp.Comment != nil || d.Doc != nil {
-				continue
-			}
-			for _, name := range sp.Names {
-				if name.IsExported() {
-					names = append(names, name)
-				}
-			}
+		t, ok := spec.(*ast.TypeSpec)
+		if !ok || !t.Name.IsExported() {
+			continue
+		}
+		if t.Doc == nil && t.Comment == nil && (d.Doc == nil || d.Lparen.IsValid()) {
+			names = append(names, t.Name)
 		}
 	}
 	return names
+}
+
+// undocumentedValues looks into a const or var declaration. A comment covers its whole group, or the run
+// of lines right below it.
+func undocumentedValues(s *source, d *ast.GenDecl) []*ast.Ident {
+	if d.Doc != nil {
+		return nil
+	}
+	var names []*ast.Ident
+	coveredLine := 0 // the last line of the run below a comment
+	for _, spec := range d.Specs {
+		v, ok := spec.(*ast.ValueSpec)
+		if !ok {
+			continue
+		}
+		if v.Doc != nil || s.line(v.Pos()) == coveredLine+1 {
+			coveredLine = s.line(v.End())
+		} else if v.Comment == nil {
+			names = append(names, exported(v.Names)...)
+		}
+	}
+	return names
+}
+
+func exported(names []*ast.Ident) []*ast.Ident {
+	return slices.DeleteFunc(slices.Clone(names), func(n *ast.Ident) bool { return !n.IsExported() })
 }
