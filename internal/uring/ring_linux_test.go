@@ -253,7 +253,8 @@ func TestWaitWithEntriesAside(t *testing.T) {
 	for i := range 10 {
 		r.spill = append(r.spill, SQE{UserData: c.kind.UserData(uint64(i))})
 	}
-	checkSequence(t, c.await(t, r, 10), 10)
+	queueNops(r, c.kind, 10, 5) // there are places, but it is not their turn
+	checkSequence(t, c.await(t, r, 15), 15)
 	start := time.Now()
 	if err := r.waitRefused(RefusedPause); err != nil {
 		t.Fatal(err)
@@ -305,6 +306,9 @@ func TestWaitWithCompletionsReady(t *testing.T) {
 	queueNops(r, c.kind, 1, 1)
 	if err := r.Wait(-1); err != nil {
 		t.Fatal(err)
+	}
+	if n := r.core.pending(); n != 0 {
+		t.Errorf("%d entries not submitted", n)
 	}
 	checkSequence(t, c.await(t, r, 2), 2)
 }
@@ -379,7 +383,7 @@ func TestMsgRing(t *testing.T) {
 				break
 			}
 		}
-		done <- c.all[0]
+		done <- append(c.all, result{})[0]
 	}()
 	to, ok := <-ready
 	if !ok {
@@ -421,12 +425,29 @@ func TestEverySetup(t *testing.T) {
 				go w.Wake()
 				turn(t, r, func() bool { return woken >= i })
 			}
+			submitOnly(t, r, c, 100)
 			start := time.Now()
 			if err := r.Wait(5 * time.Millisecond); err != nil || time.Since(start) < 5*time.Millisecond {
 				t.Errorf("timeout: %v after %v", err, time.Since(start))
 			}
 		})
 	}
+}
+
+// submitOnly completes n requests, more than there are places for, by a caller who never waits.
+func submitOnly(t *testing.T, r *Ring, c *results, n int) {
+	t.Helper()
+	queueNops(r, c.kind, 0, n)
+	for end := time.Now().Add(hangGuard); len(c.all) < n; {
+		if err := r.Submit(); err != nil {
+			t.Fatal(err)
+		}
+		r.Dispatch()
+		if time.Now().After(end) {
+			t.Fatalf("only %d of %d completions", len(c.all), n)
+		}
+	}
+	checkSequence(t, c.all, n)
 }
 
 func TestSizes(t *testing.T) {
@@ -509,6 +530,38 @@ func TestCloseCancels(t *testing.T) {
 	}
 	if len(c.all) != 0 {
 		t.Errorf("handlers called by Close: %+v", c.all)
+	}
+}
+
+// A worker of the kernel that sleeps in a read must be gone when Close returns: the buffer is freed next, and bytes
+// that come later belong to whoever reads then.
+func TestCloseEndsWhatAWorkerRuns(t *testing.T) {
+	const sqeAsync = 1 << 4 // hand to a worker at once
+	for range 50 {
+		r := newRing(t, Config{Entries: 8})
+		c := collect(r)
+		buf := anon(t, 8)
+		var pipe [2]int
+		if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {
+			t.Fatal(err)
+		}
+		s := r.SQE()
+		s.PrepRead(pipe[0], buf, -1)
+		s.Flags |= sqeAsync
+		s.UserData = c.kind.UserData(0)
+		if err := r.Submit(); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.Close(); err != nil {
+			t.Fatal(err)
+		}
+		mustWrite(t, pipe[1], "later")
+		late := make([]byte, 8)
+		n, err := unix.Preadv2(pipe[0], [][]byte{late}, -1, unix.RWF_NOWAIT)
+		if err != nil || string(late[:n]) != "later" || buf[0] != 0 {
+			t.Fatalf("read %q, %v; the old buffer holds %q", late[:max(n, 0)], err, buf)
+		}
+		_, _ = unix.Close(pipe[0]), unix.Close(pipe[1])
 	}
 }
 
