@@ -41,4 +41,5 @@ const (
 	sidecarHeadBytes = 16 << 10        // first read of a sidecar at Open: header and, mostly, the stream table
 	closeWait        = 5 * time.Second // Close waits that long for writes in flight
 	poolQueueLength  = InFlightMaxLimit
+	dumpValueBytes   = 64 // of a value, in a dump
 )

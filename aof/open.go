@@ -42,7 +42,7 @@ func Open(o Options, apply func(record.Frame) error) (*Log, error) {
 // recover is recovery as FORMAT.md numbers it.
 func (l *Log) recover(apply func(record.Frame) error) error {
 	started := time.Now()
-	v, err := take(l.fs, l.dir) // 1, 2
+	v, err := take(l.fs, l.dir, func(err error) error { return err }) // 1, 2
 	if err != nil {
 		return err
 	}

@@ -26,9 +26,10 @@ type Options struct {
 	OnCommit func(ns int64, bytes int)
 
 	// For tests.
-	manual   bool          // no goroutines: the test runs their steps
-	ackEarly bool          // acknowledge before the write completes, to prove that the crash tests notice
-	newSeed  func() uint64 // segment seeds
+	manual    bool          // no goroutines: the test runs their steps
+	ackEarly  bool          // acknowledge before the write completes, to prove that the crash tests notice
+	keepStale bool          // recovery does not zero stale bytes, to prove the same
+	newSeed   func() uint64 // segment seeds
 }
 
 // withDefaults fills in what was left zero.

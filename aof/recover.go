@@ -36,7 +36,9 @@ func (r *recovery) walk() error {
 	for i, s := range r.v.segments {
 		switch {
 		case i == 0 && s.first > after+1:
-			return &Damage{File: s.name(), Pos: BlockBytes, Index: after + 1, Lost: s.first - 1, Reason: fmt.Sprintf("the log starts with index %d and the state to replay into ends at %d", s.first, after)}
+			r.end.reason = fmt.Errorf("the log starts with index %d, the state to replay into ends at %d", s.first, after)
+			r.behind = r.v.segments
+			return nil
 		case i == 0:
 			r.end.expect = s.first
 		case s.first != r.end.expect:
@@ -270,7 +272,7 @@ func (r *recovery) loadActive(s *segment) (err error) {
 	if s.file, err = l.fs.Open(s.name(), WriteThrough); err != nil {
 		return err
 	}
-	if r.remains.to == 0 {
+	if r.remains.to == 0 || l.o.keepStale {
 		return nil
 	}
 	l.o.Logger.Warn("bytes zeroed behind the last frame", "segment", s.name(), "at", r.end.pos, "bytes", r.remains.to-r.end.pos, "highest", r.remains.highest)

@@ -20,16 +20,20 @@ type survey struct {
 	sequence    uint64     // highest of a spare
 }
 
-// take lists dir. The error is a *Damage when a header block is unreadable, or wraps ErrVersion or ErrForeign.
-func take(fsys FS, dir string) (*survey, error) {
+// take lists dir. What is wrong with one file goes to bad: a *Damage when a header block is unreadable, or an error that
+// wraps ErrVersion or ErrForeign; if bad returns it, that is the end, else the file is left out.
+func take(fsys FS, dir string, bad func(error) error) (*survey, error) {
 	names, err := fsys.List(dir)
 	if err != nil {
 		return nil, err
 	}
+	slices.Sort(names)
 	v := &survey{}
 	for _, name := range names {
 		if err := v.add(fsys, dir, name); err != nil {
-			return nil, err
+			if err = bad(err); err != nil {
+				return nil, err
+			}
 		}
 	}
 	slices.SortFunc(v.segments, func(a, b *segment) int { return cmpIndex(a.first, b.first) })
@@ -37,7 +41,10 @@ func take(fsys FS, dir string) (*survey, error) {
 	slices.Sort(v.checkpoints)
 	for i, s := range v.segments {
 		if i > 0 && s.first == v.segments[i-1].first {
-			return nil, &Damage{File: s.name(), Pos: BlockBytes, Index: s.first, Reason: "two segments start with this index; the other is " + v.segments[i-1].name()}
+			d := &Damage{File: s.name(), Pos: BlockBytes, Index: s.first, Reason: "two segments start with this index; the other is " + v.segments[i-1].name()}
+			if err := bad(d); err != nil {
+				return nil, err
+			}
 		}
 	}
 	return v, nil

@@ -1,0 +1,27 @@
+package aof
+
+// What the tests, which are in package aof_test because testkit imports this package, reach of the inside.
+
+// Manual makes Open start no goroutines: Step runs what they would do.
+func (o *Options) Manual() { o.manual = true }
+
+// AckEarly makes the log acknowledge before the write is done: a bug on purpose.
+func (o *Options) AckEarly() { o.ackEarly = true }
+
+// KeepStale makes recovery leave the bytes behind the end of the log: a bug on purpose.
+func (o *Options) KeepStale() { o.keepStale = true }
+
+// Seeds gives segments these seeds instead of random ones.
+func (o *Options) Seeds(next func() uint64) { o.newSeed = next }
+
+// Step runs one step of each of the log's goroutines.
+func (l *Log) Step() {
+	l.keep()
+	l.indexSealed()
+}
+
+// Abandon gives memory back after a simulated crash: nothing that was in flight will ever complete.
+func (l *Log) Abandon() {
+	l.kernelWrites.Store(0)
+	_ = l.Close()
+}

@@ -1,0 +1,326 @@
+package testkit
+
+import (
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"math/rand/v2"
+	"path/filepath"
+	"slices"
+	"sync"
+	"syscall"
+
+	"ayder/aof"
+)
+
+// MemFS implements aof.FS. What it promises is what docs/FORMAT.md assumes of disks, and no more:
+//
+//   - a sector of 512 bytes is written whole or not at all;
+//   - a write-through write that completed, and data before a Sync that returned nil, survive a crash;
+//   - names survive as of some moment at or after the last SyncDir: changes of names happen in order;
+//   - everything else may or may not have reached the disk, sector by sector.
+//
+// All files share one set of names; directories are prefixes.
+type MemFS struct {
+	mu      sync.Mutex
+	rng     *rand.Rand
+	names   map[string]*inode // as programs see them
+	durable map[string]*inode // as the disk has them
+	changes []nameChange      // between the two, in order
+	locks   map[string]bool
+	life    int // grows at every crash; files opened in an earlier life are dead
+
+	space      int64 // bytes that files may still grow by
+	failWrite  int   // fail the n-th durable write from now, 0: none
+	failSync   int
+	shortOneIn int // one durable write of n is short, 0: none
+	writes     int // durable writes completed
+}
+
+// inode is a file's content, twice.
+type inode struct {
+	data    []byte         // as programs see it
+	disk    []byte         // as it would be after a crash now, were nothing more written back
+	dirty   map[int64]bool // sectors of data that disk may lack
+	pending []*Pending     // durable writes in flight
+}
+
+// nameChange is one change of a name: to from nil is a removal, from "" a creation.
+type nameChange struct {
+	from, to string
+	node     *inode
+}
+
+// SectorBytes is what is written whole or not at all.
+const SectorBytes = 512
+
+// unlimited is the space of a file system that is never full.
+const unlimited = 1 << 60
+
+// NewMemFS returns an empty file system whose choices follow from the seed.
+func NewMemFS(seed uint64) *MemFS {
+	return &MemFS{
+		rng: rand.New(rand.NewPCG(seed, 0x6d656d6673)), names: map[string]*inode{}, durable: map[string]*inode{},
+		locks: map[string]bool{}, space: unlimited,
+	}
+}
+
+// SetSpace sets how many bytes files may still grow by; removing a file gives its bytes back. A negative n means no limit.
+func (m *MemFS) SetSpace(n int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if n < 0 {
+		n = unlimited
+	}
+	m.space = n
+}
+
+// FailWrite makes the n-th durable write from now fail with EIO, after some of its sectors were written.
+func (m *MemFS) FailWrite(n int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.failWrite = n
+}
+
+// FailSync makes the n-th Sync from now fail with EIO; what it should have written may then never be.
+func (m *MemFS) FailSync(n int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.failSync = n
+}
+
+// ShortWrites makes about one durable write in n stop at a block before its end, without an error.
+func (m *MemFS) ShortWrites(n int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.shortOneIn = n
+}
+
+// DurableWrites is how many durable writes completed well.
+func (m *MemFS) DurableWrites() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.writes
+}
+
+// Crash cuts the power: files in use are dead, locks are gone, and of everything that was not durable each sector
+// survives or not by the toss of a coin that itself is loaded anew for every file.
+func (m *MemFS) Crash() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.life++
+	m.locks = map[string]bool{}
+	for _, c := range m.changes[:m.rng.IntN(len(m.changes)+1)] {
+		c.apply(m.durable)
+	}
+	m.changes = nil
+	seen := map[*inode]bool{}
+	for _, path := range slices.Sorted(maps.Keys(m.durable)) {
+		if n := m.durable[path]; !seen[n] {
+			seen[n] = true
+			n.crash(m.rng)
+		}
+	}
+	m.names = maps.Clone(m.durable)
+}
+
+func (c *nameChange) apply(names map[string]*inode) {
+	if c.from != "" {
+		delete(names, c.from)
+	}
+	if c.to != "" {
+		names[c.to] = c.node
+	}
+}
+
+// crash leaves of a file what the disk has.
+func (n *inode) crash(rng *rand.Rand) {
+	odds := rng.IntN(101)
+	for _, s := range slices.Sorted(maps.Keys(n.dirty)) {
+		if rng.IntN(100) < odds {
+			n.disk = putSector(n.disk, n.data, s*SectorBytes, 0)
+		}
+	}
+	for _, p := range n.pending {
+		odds := rng.IntN(101)
+		for at := 0; at < len(p.shot); at += SectorBytes {
+			if rng.IntN(100) < odds {
+				n.disk = putSector(n.disk, p.shot, int64(at), p.off)
+			}
+		}
+	}
+	n.dirty, n.pending = map[int64]bool{}, nil
+	n.data = slices.Clone(n.disk)
+}
+
+// putSector copies the sector at src[at] to disk[at+shift], growing disk with zeros.
+func putSector(disk, src []byte, at, shift int64) []byte {
+	if at >= int64(len(src)) {
+		return disk
+	}
+	part := src[at:min(at+SectorBytes, int64(len(src)))]
+	disk = grown(disk, at+shift+int64(len(part)))
+	copy(disk[at+shift:], part)
+	return disk
+}
+
+func grown(b []byte, size int64) []byte {
+	if n := size - int64(len(b)); n > 0 {
+		b = append(b, make([]byte, n)...)
+	}
+	return b
+}
+
+// Lock implements aof.FS.
+func (m *MemFS) Lock(dir string) (io.Closer, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.locks[dir] {
+		return nil, fmt.Errorf("%s: %w", dir, aof.ErrLocked)
+	}
+	m.locks[dir] = true
+	return &memLock{m, dir, m.life}, nil
+}
+
+type memLock struct {
+	m    *MemFS
+	dir  string
+	life int
+}
+
+func (k *memLock) Close() error {
+	k.m.mu.Lock()
+	defer k.m.mu.Unlock()
+	if k.life == k.m.life {
+		delete(k.m.locks, k.dir)
+	}
+	return nil
+}
+
+// List implements aof.FS.
+func (m *MemFS) List(dir string) (names []string, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, path := range slices.Sorted(maps.Keys(m.names)) {
+		if filepath.Dir(path) == filepath.Clean(dir) {
+			names = append(names, filepath.Base(path))
+		}
+	}
+	return names, nil
+}
+
+// Open implements aof.FS.
+func (m *MemFS) Open(path string, mode aof.Mode) (aof.File, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n := m.names[path]
+	create := mode == aof.Create || mode == aof.CreateBlocks
+	switch {
+	case n == nil && !create:
+		return nil, &fs.PathError{Op: "open", Path: path, Err: fs.ErrNotExist}
+	case n == nil:
+		n = &inode{dirty: map[int64]bool{}}
+		m.change(nameChange{to: path, node: n})
+	case create:
+		m.free(n)
+		n.data, n.disk, n.dirty = nil, nil, map[int64]bool{}
+	}
+	return &memFile{m: m, n: n, path: path, mode: mode, life: m.life}, nil
+}
+
+func (m *MemFS) change(c nameChange) {
+	c.apply(m.names)
+	m.changes = append(m.changes, c)
+}
+
+// free gives a file's bytes back.
+func (m *MemFS) free(n *inode) {
+	if m.space < unlimited {
+		m.space += int64(len(n.data))
+	}
+}
+
+// Rename implements aof.FS.
+func (m *MemFS) Rename(from, to string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n := m.names[from]
+	if n == nil {
+		return &fs.PathError{Op: "rename", Path: from, Err: fs.ErrNotExist}
+	}
+	if old := m.names[to]; old != nil {
+		m.free(old)
+	}
+	m.change(nameChange{from, to, n})
+	return nil
+}
+
+// Remove implements aof.FS.
+func (m *MemFS) Remove(path string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n := m.names[path]
+	if n == nil {
+		return &fs.PathError{Op: "remove", Path: path, Err: fs.ErrNotExist}
+	}
+	m.free(n)
+	m.change(nameChange{from: path})
+	return nil
+}
+
+// SyncDir implements aof.FS.
+func (m *MemFS) SyncDir(string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.syncFails() {
+		return &fs.PathError{Op: "sync", Path: "directory", Err: syscall.EIO}
+	}
+	for _, c := range m.changes {
+		c.apply(m.durable)
+	}
+	m.changes = nil
+	return nil
+}
+
+func (m *MemFS) syncFails() bool {
+	if m.failSync == 0 {
+		return false
+	}
+	m.failSync--
+	return m.failSync == 0
+}
+
+// Paths returns every file's path, sorted.
+func (m *MemFS) Paths() []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Sorted(maps.Keys(m.names))
+}
+
+// Get returns a file's content as programs see it.
+func (m *MemFS) Get(path string) ([]byte, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n := m.names[path]
+	if n == nil {
+		return nil, false
+	}
+	return slices.Clone(n.data), true
+}
+
+// Put replaces a file's content, durably: damage done by the test.
+func (m *MemFS) Put(path string, data []byte) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n := &inode{data: slices.Clone(data), disk: slices.Clone(data), dirty: map[int64]bool{}}
+	m.names[path], m.durable[path] = n, n
+}
+
+// Delete removes a file, durably.
+func (m *MemFS) Delete(path string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.names, path)
+	delete(m.durable, path)
+}
