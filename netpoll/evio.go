@@ -338,7 +338,7 @@ func (e *evioEngine) turn() evio.Action {
 // sleep arranges for the next turn if nothing happens before.
 func (e *evioEngine) sleep(d int64) {
 	if e.l.Draining() {
-		d = limit(d, ms(SweepMs))
+		d = limit(d, ms(drainTickMs))
 	}
 	switch at := e.l.now + d; {
 	case d == 0:

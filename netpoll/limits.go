@@ -42,6 +42,9 @@ const (
 	slowChunkBytes = 256 << 10
 	// descriptorsReserved stay free for files when ConnsMax is fitted to the process's limit (evio only).
 	descriptorsReserved = 128
+	// drainTickMs is how often a loop takes a turn by itself after Shutdown, so that BeforeWait can close connections
+	// that have become idle, and Busy is asked again.
+	drainTickMs = 100
 	// evioEndMs bounds the wait for evio's own end.
 	evioEndMs = 2000
 	// connSlotsMax is how many connections one loop can number, see slots.go.

@@ -10,6 +10,13 @@ import (
 
 // A loop: its public methods and the end of its turn, which both backends share. The beginning of a turn (wait, and
 // hand out what has happened) is the backend's, because evio insists on calling us.
+//
+// The phases are ordered so that each finds what the earlier ones left: posted functions may resume connections,
+// resumed connections may set deadlines and end, the ended are closed before BeforeWait, so that it commits in one
+// group what the whole turn brought, and output goes last. What happens later than its phase (a connection that ends
+// by its last byte sent, a Resume in BeforeWait) makes the loop take another turn without sleeping, so no phase needs
+// to run twice. Rejected: phases repeated until nothing is left; a handler that always has something would starve the
+// kernel's side.
 
 // Loop is one thread with its connections. Methods are for that thread unless they say otherwise.
 type Loop struct {

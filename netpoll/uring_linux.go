@@ -152,7 +152,7 @@ func (u *uringLoop) sleep() time.Duration {
 		d = u.accept.limit(u.l.now, d)
 	}
 	if d != 0 && u.l.Draining() {
-		d = limit(d, ms(SweepMs)) // Busy and the grace period are looked at again, whoever forgets to wake us
+		d = limit(d, ms(drainTickMs))
 	}
 	return time.Duration(d)
 }
