@@ -20,7 +20,7 @@ const (
 	Pending                          // the same topic is being created in Creation.Batch: answer when that is done
 )
 
-// Creation is the result of CreateTopic.
+// Creation is the result of CreateTopic. Beside ErrTopicExists it holds the topic or batch in the way.
 type Creation struct {
 	State CreationState
 	Topic *Topic        // Exists
@@ -71,7 +71,8 @@ func (s *Shard) knownTopic(spec *TopicSpec) (Creation, bool, error) {
 		return Creation{}, false, nil
 	}
 	if have != *spec {
-		return Creation{}, true, ErrTopicExists
+		res.State = 0
+		return res, true, ErrTopicExists
 	}
 	return res, true, nil
 }

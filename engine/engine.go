@@ -12,7 +12,7 @@ const CatalogueShard = 0
 // IdemWindowMs and IdemKeysMax decide which keys are remembered, so replicas that are to hold
 // the same state must agree on them. The other fields only bound what is accepted.
 type Config struct {
-	Shards        int    // parts that one loop each owns, 1 if zero
+	Shards        int    // parts that one loop each owns, 1 if zero, at most ShardsMax
 	IdemWindowMs  uint64 // how long an idempotency key is remembered
 	IdemKeysMax   int    // idempotency keys remembered per partition, the newest ones
 	TopicsMax     int    // topics

@@ -30,7 +30,7 @@ type Partition struct {
 	groups map[string]*group
 	window *window
 
-	_ [128 - 11*8]byte
+	_ [128 - 10*8]byte
 }
 
 // group is one consumer group's progress in one partition.
