@@ -53,20 +53,17 @@ var families = []family{
 		sum(func(c *Counters) uint64 { return c.ForwardedOut.Load() })),
 
 	counter("commits_total", "Batches made durable.",
-		sumCommits(func(c *CommitStats) float64 { return float64(c.Commits.Load()) })),
+		sumCommits(func(c *CommitStats) uint64 { return c.Commits.Load() })),
 	counter("commit_failures_total", "Batches that could not be made durable.",
-		sumCommits(func(c *CommitStats) float64 { return float64(c.Failures.Load()) })),
+		sumCommits(func(c *CommitStats) uint64 { return c.Failures.Load() })),
 	counter("commit_timeouts_total", "Requests that gave up waiting for their commit.",
 		sum(func(c *Counters) uint64 { return c.CommitTimeouts.Load() })),
-	gauge("commits_in_flight", "Batches at the disk.",
-		sumCommits(func(c *CommitStats) float64 { return float64(c.InFlight.Load()) })),
 	histogram("commit_sync_duration_seconds", "Time from submitting a batch to its being durable.", 1e9,
 		func(c *CommitStats) *Histogram { return c.SyncNs }),
 	histogram("commit_batch_messages", "Messages per batch.", 1,
 		func(c *CommitStats) *Histogram { return c.BatchMessages }),
 	histogram("commit_batch_bytes", "Bytes written per batch.", 1,
 		func(c *CommitStats) *Histogram { return c.BatchBytes }),
-	gauge("replies_parked", "Requests that wait for a commit.", parked),
 	labelled("queue_depth", "Entries of a bounded queue.", collectQueues, "queue", "loop"),
 
 	gauge("log_last_index", "Index of the last frame handed to the log.",
@@ -79,9 +76,9 @@ var families = []family{
 		func(s *Sample) float64 { return flag(s.Log.Failed) }),
 
 	gauge("topics", "Topics.", func(s *Sample) float64 { return float64(s.Topics) }),
-	gauge("partitions", "Partitions.", func(s *Sample) float64 { return float64(len(s.Partitions)) }),
+	gauge("partitions", "Partitions.", func(s *Sample) float64 { return float64(s.partitions()) }),
 	gauge("partitions_omitted", "Partitions that have no series of their own because there are too many.",
-		func(s *Sample) float64 { return float64(len(s.Partitions) - len(shown(s.Partitions))) }),
+		func(s *Sample) float64 { return float64(s.partitions() - len(shown(s.Partitions))) }),
 	perPartition("partition_earliest_offset", "First offset that can be read.",
 		func(p *Partition) uint64 { return p.EarliestOffset }),
 	perPartition("partition_next_offset", "Offset that the next message will get.",
@@ -210,14 +207,6 @@ func collectQueues(d *prometheus.Desc, s *Sample, ch chan<- prometheus.Metric) {
 	}
 }
 
-func parked(s *Sample) float64 {
-	total := int64(0)
-	for _, c := range s.Counters {
-		total += c.RepliesParked.Load()
-	}
-	return float64(total)
-}
-
 func sum(read func(*Counters) uint64) func(*Sample) float64 {
 	return func(s *Sample) float64 {
 		total := uint64(0)
@@ -228,13 +217,13 @@ func sum(read func(*Counters) uint64) func(*Sample) float64 {
 	}
 }
 
-func sumCommits(read func(*CommitStats) float64) func(*Sample) float64 {
+func sumCommits(read func(*CommitStats) uint64) func(*Sample) float64 {
 	return func(s *Sample) float64 {
-		total := 0.0
+		total := uint64(0)
 		for _, c := range s.Commits {
 			total += read(c)
 		}
-		return total
+		return float64(total)
 	}
 }
 

@@ -21,7 +21,6 @@ type Counters struct {
 	AuthFailures     atomic.Uint64 // requests answered 401 or 403
 	CommitTimeouts   atomic.Uint64 // requests that gave up waiting for their commit
 	ForwardedOut     atomic.Uint64 // requests handed to the loop that owns their partition
-	RepliesParked    atomic.Int64  // requests that wait for a commit now
 
 	// requests counts answers, route-major: route*statusKinds + kind of status.
 	requests []atomic.Uint64
@@ -85,7 +84,6 @@ type CommitStats struct {
 
 	Commits  atomic.Uint64 // batches that became durable
 	Failures atomic.Uint64 // batches that did not
-	InFlight atomic.Int64  // batches at the disk now
 
 	SyncNs        *Histogram // from submitting a batch to its being durable, nanoseconds
 	BatchMessages *Histogram // messages per batch

@@ -44,13 +44,12 @@ func fullSample() *Sample {
 		c.CountRequest(1, 507)
 		c.CountRequest(1, 299+i)
 		c.MessagesAppended.Add(7)
-		c.RepliesParked.Add(2)
+		c.MessagesConsumed.Add(3)
 	}
 	for _, c := range s.Commits {
 		c.Observe(int64(180*time.Microsecond), 3, 4096)
 		c.Observe(int64(300*time.Microsecond), 1, 4096)
 		c.Failures.Add(1)
-		c.InFlight.Add(2)
 	}
 	return s
 }
@@ -85,10 +84,9 @@ func TestRenderedSeries(t *testing.T) {
 		"ayder_http_received_bytes_total 4096\n",
 		"ayder_http_sent_bytes_total 8192\n",
 		"ayder_messages_appended_total 14\n",
-		"ayder_replies_parked 4\n",
+		"ayder_messages_consumed_total 6\n",
 		"ayder_commits_total 4\n",
 		"ayder_commit_failures_total 2\n",
-		"ayder_commits_in_flight 4\n",
 		"# TYPE ayder_commit_sync_duration_seconds histogram\n",
 		`ayder_commit_sync_duration_seconds_bucket{le="0.00015"} 0`,
 		`ayder_commit_sync_duration_seconds_bucket{le="0.0002"} 2`,
@@ -178,6 +176,11 @@ func TestPartitionSeriesAreBounded(t *testing.T) {
 	}
 	if !strings.Contains(text, "ayder_partitions_omitted 5\n") {
 		t.Error("the omitted partitions are not counted")
+	}
+	s.PartitionsTotal = PartitionsMax + 7_000
+	text = render(t, s)
+	if !strings.Contains(text, "ayder_partitions 9000\n") || !strings.Contains(text, "ayder_partitions_omitted 7000\n") {
+		t.Error("partitions that were not given are not counted")
 	}
 }
 

@@ -22,8 +22,11 @@ type Sample struct {
 	// Copies made on the loops.
 	Timing     *timing.Snapshot // merged over the loops
 	Queues     []Queue
-	Partitions []Partition // in any order; at most PartitionsMax are shown
+	Partitions []Partition // in any order; more than PartitionsMax are not shown and need not be given
 	Topics     int
+
+	// PartitionsTotal is how many partitions there are, if that is more than Partitions holds.
+	PartitionsTotal int
 
 	Network Network
 	Log     Log
@@ -32,6 +35,8 @@ type Sample struct {
 	BackendReason string // netpoll.Server.Reason()
 	Ready         bool   // what GET /ready says
 }
+
+func (s *Sample) partitions() int { return max(s.PartitionsTotal, len(s.Partitions)) }
 
 // Network is the sum over all loops of what netpoll counts.
 type Network struct {
