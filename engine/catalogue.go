@@ -153,7 +153,8 @@ func (c *catalogue) partition(s record.Stream) *Partition {
 	return t.Partition(s.Partition)
 }
 
-// add publishes a topic whose id is the next one.
+// add publishes a topic whose id is the next one. The number comes first: whoever found the name may
+// be writing to the topic already, and applies what it wrote by number.
 func (c *catalogue) add(t *Topic) {
 	all := c.all()
 	if int(t.id) != len(all)+1 {

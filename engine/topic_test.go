@@ -155,10 +155,16 @@ func TestCatalogueIsReadWhileItGrows(t *testing.T) {
 					return
 				default:
 				}
-				all := w.e.Topics()
-				for _, tp := range all {
-					if w.e.Topic([]byte(tp.Name())) != tp || tp.Partition(0).Stats().Floor != 0 {
-						t.Error("a listed topic is not found:", tp.Name())
+				for i := range 300 {
+					tp := w.e.Topic(fmt.Append(nil, "t", i))
+					if tp != nil && (w.e.TopicByID(tp.ID()) != tp || tp.Partition(1).Stats().Floor != 0) {
+						t.Error("a topic known by name is not by its number:", tp.Name())
+						return
+					}
+				}
+				for i, tp := range w.e.Topics() {
+					if tp == nil {
+						t.Error("a hole in the list at", i)
 						return
 					}
 				}

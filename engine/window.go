@@ -12,7 +12,8 @@ import (
 // by the million will not do; with this one, a million keys collide by chance once in 10^26 windows and
 // nobody can construct a pair. The keys themselves would cost more memory, and more time to compare.
 //
-// A million keys per partition are 57 MB, in two parts without pointers, which the collector never walks:
+// A million keys are 57 MB: 51 to 62 bytes each, 72 while the table is moving. They are in two parts without
+// pointers, which the collector never walks:
 //
 //	chunks of entries, 40 bytes each, in the order of their application: a queue
 //	┌───────────────┐ ┌───────────────┐ ┌───────┐
