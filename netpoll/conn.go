@@ -33,6 +33,7 @@ type Conn struct {
 	holds     int // answers owed to the peer
 	discarded int // bytes thrown away since CloseWhenSent
 
+	showing   bool // Data is running
 	paused    bool // by the handler
 	choked    bool // too much output queued
 	eof       bool // the peer will send no more

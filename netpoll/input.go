@@ -30,7 +30,9 @@ func (l *Loop) received(c *Conn, p []byte) {
 // show calls Data once.
 func (l *Loop) show(c *Conn, p []byte) int {
 	c.need = 1
+	c.showing = true
 	used := l.handler.Data(c, p)
+	c.showing = false
 	if used < 0 || used > len(p) {
 		panic("bug: Data used more than it was shown")
 	}
@@ -107,7 +109,7 @@ func (l *Loop) unblocked(c *Conn) {
 	if c.eof || l.shy {
 		l.touch(c)
 	}
-	if !c.resumed && (c.held() > 0 || !c.receiving) {
+	if !c.resumed && (c.held() > 0 || !c.receiving || c.showing) {
 		c.resumed = true
 		l.resumed = append(l.resumed, c)
 	}

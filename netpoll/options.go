@@ -20,7 +20,7 @@ type Options struct {
 	Loops     int    // how many loops, default 1; evio has one
 	ConnsMax  int    // connections at a time, all loops and TLS together
 	OutputMax int    // bytes queued on a connection before it is not read any more
-	InputMax  int    // unconsumed bytes that a connection may hold
+	InputMax  int    // unconsumed bytes that a connection may hold; it is not read while it holds as many
 
 	TLSAddr   string      // host:port of a second listener that speaks TLS; "" for none
 	TLSConfig *tls.Config // for TLSAddr

@@ -1,6 +1,7 @@
 package netpoll
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -133,16 +134,28 @@ func (u *uringLoop) serve() error {
 		}
 		u.bufs.Publish()
 		if err := u.ring.Wait(u.sleep()); err != nil {
-			// Nothing can be sent or received any more. The handler still learns of every end.
-			l.killAll(err)
-			l.reap()
-			l.stop()
+			u.lost(err)
 			return fmt.Errorf("netpoll: loop %d: %w", l.index, err)
 		}
 		l.now = Now()
 	}
 	l.stop()
 	return nil
+}
+
+// lost ends a loop whose ring has failed: nothing can be sent or received any more, but the handler learns of every
+// end, and the other loops are not kept waiting for these connections.
+func (u *uringLoop) lost(err error) {
+	l := u.l
+	l.killAll(err)
+	l.reap()
+	for _, c := range l.slots.conns {
+		if c != nil {
+			_ = unix.Close(c.fd)
+			l.forget(c)
+		}
+	}
+	l.stop()
 }
 
 // sleep is the timeout of the wait.
@@ -335,13 +348,19 @@ func (e *uringEngine) drain() {
 	u.l.Post(func() { u.accept.stop(u) })
 }
 
+// fail notes that a loop has failed, and ends the others: they may wait for it.
 func (e *uringEngine) fail(err error) {
 	if err == nil {
 		return
 	}
 	e.mu.Lock()
-	defer e.mu.Unlock()
 	e.err = errors.Join(e.err, err)
+	e.mu.Unlock()
+	go func() {
+		now, cancel := context.WithCancel(context.Background())
+		cancel()
+		_ = e.srv.Shutdown(now)
+	}()
 }
 
 func (e *uringEngine) wait() error {

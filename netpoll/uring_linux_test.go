@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -35,8 +36,9 @@ func TestSeveralLoops(t *testing.T) {
 	var open []*client
 	for range conns {
 		c := dial(t, s)
-		c.send("later x\nbusy 1\n")
+		c.send("later x\n")
 		c.want("x\n")
+		c.send("busy 1\n")
 		open = append(open, c)
 	}
 	for _, c := range open {
@@ -54,10 +56,10 @@ func TestSeveralLoops(t *testing.T) {
 func TestLoopsPostToEachOther(t *testing.T) {
 	needUring(t)
 	h := &script{}
-	var s *Server
-	hop := func(c *Conn, _ []byte) {
+	var server atomic.Pointer[Server]
+	h.onData = func(c *Conn, _ []byte) {
 		c.Hold(1)
-		there := s.Loops()[1-c.Loop().Index()]
+		there := server.Load().Loops()[1-c.Loop().Index()]
 		if !there.TryPost(func() {
 			c.Loop().Post(func() {
 				c.Write([]byte("back\n"))
@@ -67,8 +69,8 @@ func TestLoopsPostToEachOther(t *testing.T) {
 			c.Abort()
 		}
 	}
-	h.onData = func(c *Conn, b []byte) { hop(c, b) }
-	s = start(t, Options{Backend: BackendUring, Loops: 2}, h)
+	s := start(t, Options{Backend: BackendUring, Loops: 2}, h)
+	server.Store(s)
 	var w sync.WaitGroup
 	for range 8 {
 		c := dial(t, s)
