@@ -44,7 +44,7 @@ func commitOffset(l *loop, x *exchange) (reply, error) {
 	case res.Changed:
 		return l.park(c.batch, x, waiter{kind: owedOK}), nil
 	case res.Pending != nil:
-		return l.park(res.Pending, x, waiter{kind: owedOK}), nil
+		return l.park(l.behind(res.Pending, x), x, waiter{kind: owedOK}), nil
 	}
 	l.body = append(l.body[:0], `{"ok":true}`...)
 	return reply{status: 200, body: l.body}, nil

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -139,6 +140,16 @@ func eachBackend(t *testing.T, f func(t *testing.T, backend string)) {
 	}
 }
 
+// readsOn is the backend that goes on reading from a connection that is owed answers: evio leaves
+// the bytes with the kernel, so there only what came in one segment overtakes a commit.
+func readsOn(t *testing.T) string {
+	t.Helper()
+	if err := uring.Probe(); err != nil {
+		t.Skip("io_uring cannot be used here: ", err)
+	}
+	return "uring"
+}
+
 func newFixture(t *testing.T, backend string, change ...func(*Options)) *fixture {
 	t.Helper()
 	log := &memLog{}
@@ -246,6 +257,32 @@ func answer(t *testing.T, r *bufio.Reader, method string) (int, string) {
 		t.Fatal(err)
 	}
 	return resp.StatusCode, string(b)
+}
+
+// readHead reads the head of the next answer and passes over its body.
+func readHead(t *testing.T, r *bufio.Reader) string {
+	t.Helper()
+	var head strings.Builder
+	length := 0
+	for {
+		line, err := r.ReadString('\n')
+		if err != nil {
+			t.Fatalf("after %q: %v", head.String(), err)
+		}
+		head.WriteString(line)
+		if v, ok := strings.CutPrefix(line, "Content-Length: "); ok {
+			if length, err = strconv.Atoi(strings.TrimSpace(v)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if line == "\r\n" {
+			break
+		}
+	}
+	if _, err := r.Discard(length); err != nil {
+		t.Fatalf("the body of %q: %v", head.String(), err)
+	}
+	return head.String()
 }
 
 func post(path, body string) string {

@@ -171,20 +171,12 @@ func (l *loop) done(b *record.Batch, err error) {
 	l.idle = append(l.idle, c)
 }
 
-// fail notes that the log has stopped. The batch that is still open can never be written.
+// fail notes that the log has stopped. The batch that is still open goes to the log like any other:
+// it comes back with the error after those in flight, so that answers keep their order.
 func (l *loop) fail(err error) {
-	if l.failed != nil {
-		return
-	}
-	l.failed = err
-	l.server.fail(err)
-	if c := l.open; c != nil {
-		l.open = nil
-		for i := range c.waiters {
-			if w := &c.waiters[i]; w.conn != nil {
-				l.settle(w, 0, now(), err)
-			}
-		}
+	if l.failed == nil {
+		l.failed = err
+		l.server.fail(err)
 	}
 }
 

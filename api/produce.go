@@ -137,17 +137,34 @@ func (l *loop) appended(x *exchange, p *engine.Partition, c *commit, got engine.
 	w := waiter{kind: k, duplicate: got.Duplicate, partition: p.Stream().Partition, offset: got.Offset, count: got.Count}
 	switch {
 	case !got.Duplicate && x.args.has(pTimeout) && x.args.timeoutMs == 0:
-		w.meta = x.meta
-		l.body = w.appendBody(l.body[:0], 0, false, now())
-		return reply{status: 200, body: l.body}, nil
+		return l.atOnce(x, &w, false), nil
 	case !got.Duplicate:
 		return l.park(c.batch, x, w), nil
 	case got.Pending != nil:
-		return l.park(got.Pending, x, w), nil
+		return l.park(l.behind(got.Pending, x), x, w), nil
 	}
+	return l.atOnce(x, &w, true), nil
+}
+
+// atOnce is the answer to a produce that waits for nothing.
+func (l *loop) atOnce(x *exchange, w *waiter, durable bool) reply {
 	w.meta = x.meta
-	l.body = w.appendBody(l.body[:0], 0, true, now())
-	return reply{status: 200, body: l.body}, nil
+	w.appended = now()
+	l.body = w.appendBody(l.body[:0], 0, durable, w.appended)
+	return reply{status: 200, body: l.body}
+}
+
+// behind returns the batch that the answer to x waits for when what it asks for is in flight in
+// pending already: that one, unless its connection is owed answers, perhaps from later batches. Those
+// must go out first, so then it is the last batch that there is.
+func (l *loop) behind(pending *record.Batch, x *exchange) *record.Batch {
+	switch {
+	case x.conn.loop != l || x.conn.owed == 1: // another loop's connection keeps the order itself
+		return pending
+	case l.open != nil && !l.open.batch.Empty():
+		return l.open.batch
+	}
+	return l.flight[len(l.flight)-1].batch // there is one: pending itself, at least
 }
 
 func produceError(err error, p *engine.Partition) error {

@@ -57,7 +57,7 @@ func (l *loop) park(b *record.Batch, x *exchange, w waiter) reply {
 	w.appended = now()
 	w.conn = x.conn
 	timeout := l.server.options.CommitTimeoutNs
-	if x.args.has(pTimeout) {
+	if x.args.has(pTimeout) && w.kind != owedExecute { // the client's time is for its own commit
 		timeout, w.soft = x.args.timeoutMs*1e6, true
 	}
 	w.deadline = w.started + timeout
@@ -80,6 +80,9 @@ func (l *loop) settle(w *waiter, index uint64, at int64, err error) {
 	if w.kind == owedExecute {
 		l.again(w.again)
 		return
+	}
+	if w.duplicate { // it may have waited behind a later batch than the one it is in
+		index = 0
 	}
 	l.body = w.appendBody(l.body[:0], index, true, at)
 	status := 200
@@ -118,8 +121,10 @@ func (w *waiter) appendBody(b []byte, index uint64, synced bool, at int64) []byt
 // durability is the part of an answer that says what was achieved.
 func durability(duplicate, synced bool) string {
 	switch {
-	case duplicate:
+	case duplicate && synced:
 		return `,"sealed":true,"durable":true,"mode":"sealed","duplicate":true,"synced":null`
+	case duplicate:
+		return `,"sealed":true,"durable":false,"mode":"sealed","duplicate":true,"synced":null`
 	case synced:
 		return `,"sealed":true,"durable":true,"mode":"sealed","synced":true`
 	}
@@ -138,7 +143,8 @@ func (m *meta) appendTiming(b []byte, at int64) []byte {
 func us(ns int64) uint64 { return uint64(max(ns, 0)) / 1000 }
 
 // expire answers the waiters whose time is up. A connection's answers go out in request order,
-// so one that waits behind an earlier one of its connection keeps waiting with it.
+// so one that waits behind an earlier one of its connection keeps waiting with it. Another loop's
+// connection has one waiter here at most, and sees to the order itself.
 func (l *loop) expire(at int64) {
 	l.scan++
 	l.deadline = 0
@@ -159,11 +165,14 @@ func (l *loop) expireCommit(c *commit, at int64) {
 		if w.conn == nil {
 			continue
 		}
-		if w.deadline <= at && w.conn.scan != l.scan {
+		ours := w.conn.loop == l
+		if w.deadline <= at && !(ours && w.conn.scan == l.scan) {
 			l.giveUp(w, at)
 			continue
 		}
-		w.conn.scan = l.scan
+		if ours {
+			w.conn.scan = l.scan
+		}
 		if deadline := max(w.deadline, at+1e6); l.deadline == 0 || deadline < l.deadline {
 			l.deadline = deadline
 		}
