@@ -11,6 +11,12 @@ import (
 	"ayder/internal/record"
 )
 
+// Reading: one page of a partition's messages.
+//
+// A page is made on the loop when everything it needs is in memory, which is where consumers that keep up
+// read. Otherwise it is self-contained (struct page) and made by a readers goroutine that may wait for the
+// disk. Rejected: encoding/json with a struct per message, five to ten times slower and an allocation each.
+
 // consume answers one page of a partition's messages, for a group.
 func consume(l *loop, x *exchange) (reply, error) {
 	p, owner, err := l.partition(&x.args)
@@ -35,8 +41,15 @@ func consume(l *loop, x *exchange) (reply, error) {
 	if err != nil {
 		return reply{}, errDamaged.with("%v", err)
 	}
+	l.consumed(pg)
 	l.body = pg.finish()
 	return reply{status: 200, body: l.body}, nil
+}
+
+// consumed counts a page that was made.
+func (l *loop) consumed(pg *page) {
+	l.counters.MessagesConsumed.Add(uint64(pg.count))
+	l.counters.BytesConsumed.Add(uint64(pg.payload))
 }
 
 // partition finds a request's partition and the loop that owns it.
@@ -64,9 +77,10 @@ type page struct {
 	bytes     int
 	b64       bool
 
-	next  uint64 // behind the last message in out
-	count int
-	out   []byte
+	next    uint64 // behind the last message in out
+	count   int
+	payload int // bytes of their values and keys
+	out     []byte
 }
 
 // page decides where a consumer starts.
@@ -157,6 +171,7 @@ func (pg *page) append(offset uint64, m *record.Record) {
 	}
 	pg.out = append(b, '}')
 	pg.count++
+	pg.payload += len(m.Value) + len(m.Key)
 }
 
 // appendHeaders renders record headers. A value that is not UTF-8 comes as base64 under the name
@@ -211,6 +226,7 @@ func (l *loop) readElsewhere(x *exchange, pg *page) (reply, error) {
 				l.finishError(c, &m, errDamaged.with("%v", err))
 				return
 			}
+			l.consumed(pg)
 			l.finish(c, &m, 0, &reply{status: 200, body: pg.finish()})
 		})
 	}

@@ -7,6 +7,10 @@ import (
 	"ayder/httpparse"
 )
 
+// Every error that a client can see, in one table: status, stable code, sentence. Handlers return these values,
+// with a more precise message or further members where that helps; nothing else decides a status.
+// errStall and the sentinels at the end are between this package and its log and never reach a client.
+
 // Error is an answer that is not a success. Every error a client can see is in the table
 // below or in httpparse's, and nowhere else; docs/openapi.yaml lists the same codes.
 type Error struct {
@@ -18,6 +22,7 @@ type Error struct {
 	Fields     string // further JSON members, each with its leading comma
 }
 
+// Error is for logs and tests; clients get appendError.
 func (e *Error) Error() string { return e.Code + ": " + e.Message }
 
 // with is e with a more precise message.

@@ -84,6 +84,7 @@ func (l *loop) forward(owner int, x *exchange) (reply, error) {
 	}) {
 		return reply{}, errOverloaded
 	}
+	l.counters.ForwardedOut.Add(1)
 	return reply{later: true}, nil
 }
 

@@ -153,6 +153,7 @@ func (l *loop) done(b *record.Batch, err error) {
 	l.flight = append(l.flight[:0], l.flight[1:]...)
 	at := now()
 	if err != nil {
+		l.commits.Failures.Add(1)
 		l.fail(err)
 	} else {
 		if err := l.shard.Apply(b.Frame()); err != nil {

@@ -8,6 +8,11 @@ import (
 	"ayder/internal/record"
 )
 
+// NDJSON: many messages in one request, all or nothing, to one partition, in one batch.
+//
+// Nothing is appended before every line was found good, because a batch cannot be taken back. Lines stay
+// the bytes they came as; only with ?envelope=1 are they decoded.
+
 // produceNDJSON appends every line of the body as one message, all or none, in one batch of one
 // partition. The body is read twice: once to be sure of every line, once to append.
 func produceNDJSON(l *loop, x *exchange) (reply, error) {

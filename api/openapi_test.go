@@ -9,7 +9,7 @@ import (
 	"ayder/httpparse"
 	"ayder/internal/auth"
 
-	"gopkg.in/yaml.v3"
+	"go.yaml.in/yaml/v3"
 )
 
 // document is as much of docs/openapi.yaml as must agree with the code.

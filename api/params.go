@@ -7,6 +7,10 @@ import (
 	"ayder/httpparse"
 )
 
+// Query parameters: one bit, one name and one case of put each. A route says which it takes; anything else, and
+// anything twice, is refused by name, because a misspelt "idempotency_key" that is ignored would lose the
+// very promise it asks for. Nothing allocates: values alias the request, or the loop's scratch once decoded.
+
 // param is a set of query parameters, one bit each; a route says which it takes.
 type param uint32
 

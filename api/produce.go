@@ -6,6 +6,11 @@ import (
 	"ayder/internal/record"
 )
 
+// Producing: choosing the partition, getting a batch, handing the message to the shard, parking the answer.
+//
+// Partition by partition=, else by the key's hash, else by turns. What cannot go on here goes elsewhere: to
+// the loop that owns the partition, or through the creation of the topic and back.
+
 // produce appends the request's body as one message.
 func produce(l *loop, x *exchange) (reply, error) {
 	p, c, r, err := l.target(x, 0)

@@ -8,6 +8,11 @@ import (
 	"ayder/internal/auth"
 )
 
+// The table of calls, on one screen, and the tree that it is compiled to.
+//
+// Finding a route walks the path's segments through nested maps: no regular expression, no allocation. A
+// literal segment wins over a {variable}.
+
 // handler does one call. It runs on a loop and must not block. The error may be an *Error,
 // errStall, or anything else, which is answered 500.
 type handler func(l *loop, x *exchange) (reply, error)

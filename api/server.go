@@ -2,6 +2,7 @@ package api
 
 import (
 	"log/slog"
+	"sync"
 	"sync/atomic"
 
 	"ayder/engine"
@@ -12,6 +13,11 @@ import (
 	"ayder/internal/timing"
 	"ayder/netpoll"
 )
+
+// The server: what all loops share, and the netpoll.Handler that leads into them.
+//
+// The seams to the log (Log, Reader) are declared here, by their consumer; cmd/ayder wires package aof into
+// them and the tests a log in memory.
 
 // Log is one loop's way into the log. All methods are called on that loop's thread and none blocks.
 type Log interface {
@@ -72,11 +78,12 @@ func (o *Options) commitOut(offset uint64) uint64 {
 // Server is the HTTP face of an engine and its log: a netpoll.Handler. A connection, a shard and a
 // writer of the log belong to one loop each; what is here is read by all.
 type Server struct {
-	options Options
-	loops   []*loop // set before the first connection, by each loop for itself
-	readers *readers
-	cors    string // header lines of every answer
-	stopped chan struct{}
+	options  Options
+	loops    []*loop        // set by each loop for itself; nobody goes on before all are
+	starting sync.WaitGroup // the loops that are not
+	readers  *readers
+	cors     string // header lines of every answer
+	stopped  chan struct{}
 
 	failure atomic.Pointer[error] // why the log stopped; set once by the loop that saw it first
 	running atomic.Int32          // loops that have started
@@ -85,6 +92,7 @@ type Server struct {
 // NewServer returns a server that is ready to be given to netpoll.Listen.
 func NewServer(o Options) *Server {
 	s := &Server{options: o, loops: make([]*loop, o.Loops), stopped: make(chan struct{})}
+	s.starting.Add(o.Loops)
 	s.readers = newReaders(o.NewReader)
 	if o.CORSOrigin != "" {
 		s.cors = "Access-Control-Allow-Origin: " + o.CORSOrigin + "\r\n"
@@ -104,8 +112,12 @@ func (s *Server) preflight(n *node) string {
 		"\r\nAccess-Control-Allow-Headers: Authorization, Content-Type\r\nAccess-Control-Max-Age: 600\r\n"
 }
 
-// Start prepares a loop.
+// Start prepares a loop and waits for the others: from the first request on, any of them may be
+// asked for something.
 func (s *Server) Start(n *netpoll.Loop) {
+	if n.Ring() == nil && s.options.Loops > 1 {
+		panic("bug: a server for several loops on a backend that has one")
+	}
 	l := &loop{
 		server: s, net: n, index: n.Index(), shard: s.options.Engine.Shard(n.Index()),
 		recorder: timing.NewRecorder(len(routeNames)), counters: metrics.NewCounters(len(routeNames)),
@@ -121,6 +133,8 @@ func (s *Server) Start(n *netpoll.Loop) {
 	n.Context, n.Busy = l, l.busy
 	s.loops[l.index] = l
 	s.running.Add(1)
+	s.starting.Done()
+	s.starting.Wait()
 }
 
 // brokenLog refuses everything.

@@ -9,6 +9,11 @@ import (
 	"ayder/internal/timing"
 )
 
+// Health, readiness, metrics, timings and the page of error codes.
+//
+// What only a loop may read is copied on that loop by a posted function; the copies are merged and rendered
+// on a goroutine, because rendering takes milliseconds.
+
 // health answers as long as the process can serve.
 func health(l *loop, _ *exchange) (reply, error) {
 	l.body = append(l.body[:0], `{"ok":true}`...)

@@ -7,6 +7,10 @@ import (
 	"ayder/engine"
 )
 
+// Topics: create, list, describe. Creation is a command in the log like a message: it is answered when it is
+// durable, and the topic is usable from then on. The catalogue belongs to shard 0, so requests that
+// change it are forwarded there; reading it is free for every loop.
+
 // topicRequest is the body of POST /broker/topics.
 type topicRequest struct {
 	Name       *string `json:"name"`

@@ -6,6 +6,12 @@ import (
 	"ayder/internal/record"
 )
 
+// Parked answers: what a batch owes, and what happens when it becomes durable, fails, or takes too long.
+//
+// A waiter is plain data in its batch's list, so parking allocates nothing once the list has grown. Deadlines are
+// found by a scan that runs only when the earliest one has passed: with the default timeout that is once in five
+// seconds, and a heap or a wheel would cost every request something to spare that scan.
+
 // meta is what rendering an answer needs to know of its request.
 type meta struct {
 	first    int64 // stamps, monotonic nanoseconds: first byte read,
@@ -183,6 +189,7 @@ func (l *loop) expireCommit(c *commit, at int64) {
 func (l *loop) giveUp(w *waiter, at int64) {
 	conn := w.conn
 	w.conn = nil
+	l.counters.CommitTimeouts.Add(1)
 	if !w.soft || w.kind == owedExecute {
 		l.finishError(conn, &w.meta, errCommitTimeout)
 		return

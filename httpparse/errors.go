@@ -8,6 +8,7 @@ type Error struct {
 	Message string // a sentence for a human
 }
 
+// Error is the sentence for a human.
 func (e *Error) Error() string { return e.Message }
 
 // What Parser.Head and Parser.Resume find. After any of these the position in the byte

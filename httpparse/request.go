@@ -1,5 +1,9 @@
 package httpparse
 
+// What a parsed head looks like. Everything is a slice of the bytes shown, so a Request costs no memory but
+// its field array, and lives no longer than those bytes. The fields that the server acts on are picked out
+// while the lines are walked; nothing is looked up by name afterwards except message headers.
+
 // Method is a request method that routes can switch on.
 type Method uint8
 
@@ -20,6 +24,7 @@ const (
 
 var methodNames = [...]string{"OTHER", "GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "CONNECT", "TRACE"}
 
+// String is the name in the request line, "OTHER" for an unknown one.
 func (m Method) String() string {
 	if int(m) < len(methodNames) {
 		return methodNames[m]

@@ -22,6 +22,10 @@ import (
 	"ayder/netpoll"
 )
 
+// Serving: settings in, server up, signals, server down. Opened in the order store, HTTP face, listener and closed
+// in the opposite one, so that a request never meets a part that is not there. SIGTERM and SIGINT drain,
+// SIGHUP reads the token file again.
+
 // serve runs a server until SIGTERM or SIGINT.
 func serve(args []string) error {
 	c, err := config.Parse(args, os.Getenv)

@@ -16,6 +16,10 @@ import (
 	"ayder/netpoll"
 )
 
+// The store: engine and log, and the checkpoints that join them. Opening is newest checkpoint + tail of the log;
+// a checkpoint is made when a segment is complete and at a clean stop. A failed checkpoint costs time
+// at the next start and nothing else, so it is logged and not an error.
+
 // store is the engine and its log: opened together, because the log's tail completes the state
 // that the checkpoint holds.
 type store struct {

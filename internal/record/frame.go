@@ -6,6 +6,10 @@ import (
 	"hash/crc32"
 )
 
+// Frames: the header, its checksum, and the view of a decoded one. ReadFrame is the only way from bytes to a Frame
+// and verifies all of it; Validate walks the payload too, for whoever reads bytes that another program
+// or version may have written.
+
 // Magic opens every frame ("AYF1" in the file).
 const Magic uint32 = 'A' | 'Y'<<8 | 'F'<<16 | '1'<<24
 

@@ -2,6 +2,10 @@ package record
 
 import "encoding/binary"
 
+// Sections: what a frame's payload is made of, and the iterator over them. Iterators return values instead of
+// calling back, so that a caller's loop stays a loop and nothing escapes; an error ends the walk
+// and is asked for afterwards.
+
 // SectionType says what a section holds. Values are part of the disk format.
 type SectionType uint8
 
