@@ -125,7 +125,11 @@ func (p *producer) settle(number int, repeated bool, answer *proc.Response) bool
 		return false
 	}
 	r := &p.page.requests[number]
-	if err := r.accept(answer, repeated); err != nil {
+	duplicate, err := r.accept(answer, repeated)
+	if err == nil && duplicate && !repeated {
+		err = errDuplicate
+	}
+	if err != nil {
 		p.faults.addf("connection %d, request %d: %v", p.page.conn, number, err)
 		return false
 	}
@@ -138,11 +142,12 @@ var (
 	errOtherOffset  = errors.New("the answer to a duplicate has another offset than the first answer")
 )
 
-// accept takes over what an answer promises. repeated tells that the request was answered before.
-func (r *request) accept(answer *proc.Response, repeated bool) error {
+// accept takes over what an answer promises and tells whether it is one to a duplicate. repeated tells
+// that the request was answered before.
+func (r *request) accept(answer *proc.Response, repeated bool) (duplicate bool, err error) {
 	var a proc.Append
 	if err := answer.JSON(&a); err != nil {
-		return err
+		return false, err
 	}
 	offset, lines := a.Offset, 1
 	if r.ndjson {
@@ -150,14 +155,14 @@ func (r *request) accept(answer *proc.Response, repeated bool) error {
 	}
 	switch {
 	case !a.OK || a.Partition != int(r.partition) || lines != int(r.lines) || !a.Durable:
-		return fmt.Errorf("a wrong answer: %s", answer.String())
+		return false, fmt.Errorf("a wrong answer: %s", answer.String())
 	case repeated && !a.Duplicate:
-		return errNotDuplicate
+		return false, errNotDuplicate
 	case repeated && offset != r.offset:
-		return errOtherOffset
+		return true, errOtherOffset
 	}
 	r.acked, r.offset = true, offset
-	return nil
+	return a.Duplicate, nil
 }
 
 // broken notes the end of the connection, which before the blow is a fault of the server.

@@ -17,12 +17,12 @@ const singleAnswer = `{"ok":true,"offset":%d,"partition":2,"batch_id":9,"sealed"
 
 func TestAcceptTakesTheOffset(t *testing.T) {
 	r := request{partition: 2, lines: 1}
-	if err := r.accept(answer(singleAnswer, 41), false); err != nil || !r.acked || r.offset != 41 {
+	if _, err := r.accept(answer(singleAnswer, 41), false); err != nil || !r.acked || r.offset != 41 {
 		t.Errorf("%+v, %v", r, err)
 	}
 	r = request{partition: 2, lines: 3, ndjson: true}
 	many := `{"ok":true,"first_offset":7,"count":3,"partition":2,"durable":true,"synced":true}`
-	if err := r.accept(answer("%s", many), false); err != nil || !r.acked || r.offset != 7 {
+	if _, err := r.accept(answer("%s", many), false); err != nil || !r.acked || r.offset != 7 {
 		t.Errorf("%+v, %v", r, err)
 	}
 }
@@ -35,12 +35,12 @@ func TestAcceptRefusesWrongAnswers(t *testing.T) {
 		"not durable":       `{"ok":true,"offset":1,"partition":2,"durable":false,"synced":false}`,
 	} {
 		r := request{partition: 2, lines: 1}
-		if err := r.accept(answer("%s", text), false); err == nil || r.acked {
+		if _, err := r.accept(answer("%s", text), false); err == nil || r.acked {
 			t.Errorf("%s: accepted", what)
 		}
 	}
 	r := request{partition: 2, lines: 3, ndjson: true}
-	if err := r.accept(answer(`{"ok":true,"first_offset":1,"count":2,"partition":2,"durable":true}`), false); err == nil {
+	if _, err := r.accept(answer(`{"ok":true,"first_offset":1,"count":2,"partition":2,"durable":true}`), false); err == nil {
 		t.Error("an answer for two of three lines is accepted")
 	}
 }
@@ -48,14 +48,43 @@ func TestAcceptRefusesWrongAnswers(t *testing.T) {
 func TestAcceptHoldsDuplicatesToTheFirstAnswer(t *testing.T) {
 	duplicate := strings.Replace(singleAnswer, `"synced":true`, `"duplicate":true,"synced":null`, 1)
 	r := request{partition: 2, lines: 1, acked: true, offset: 41}
-	if err := r.accept(answer(duplicate, 41), true); err != nil {
-		t.Error(err)
+	if is, err := r.accept(answer(duplicate, 41), true); !is || err != nil {
+		t.Error(is, err)
 	}
-	if err := r.accept(answer(duplicate, 42), true); err != errOtherOffset {
+	if _, err := r.accept(answer(duplicate, 42), true); err != errOtherOffset {
 		t.Errorf("another offset: %v", err)
 	}
-	if err := r.accept(answer(singleAnswer, 41), true); err != errNotDuplicate {
+	if _, err := r.accept(answer(singleAnswer, 41), true); err != errNotDuplicate {
 		t.Errorf("stored twice: %v", err)
+	}
+}
+
+// Under load a request that was sent once cannot be a duplicate; after a restart it can.
+func TestSettleNoticesADuplicateThatIsNone(t *testing.T) {
+	p := composed(t, 1)
+	p.page.requests = []request{{partition: 2, lines: 1}}
+	duplicate := answer(strings.Replace(singleAnswer, `"synced":true`, `"duplicate":true,"synced":null`, 1), 41)
+	if p.settle(0, false, duplicate) || p.faults.total != 1 {
+		t.Error("not noticed")
+	}
+	if !p.settle(0, true, duplicate) || p.faults.total != 1 {
+		t.Error("a real one is taken for a fault:", p.faults.err())
+	}
+}
+
+func TestSettleExpectsErrorsOnlyAfterTheBlow(t *testing.T) {
+	failed := &proc.Response{Status: 500, Body: []byte(`{"ok":false,"error":"storage_failed"}`)}
+	p := composed(t, 1)
+	if p.settle(0, false, failed) || p.faults.total != 1 {
+		t.Error("a failure before the blow is not noticed")
+	}
+	p.struck.Store(true)
+	if p.settle(0, false, failed) || p.faults.total != 1 {
+		t.Error("a failure after the blow is taken for a fault")
+	}
+	failed.Body = []byte(`{"ok":false,"error":"internal"}`)
+	if p.settle(0, false, failed) || p.faults.total != 2 {
+		t.Error("another failure after the blow is not noticed")
 	}
 }
 

@@ -154,7 +154,7 @@ func (t *trial) settle(number int) error {
 				if answer.Status != 200 {
 					return fmt.Errorf("connection %d, request %d: %s", p.conn, i, answer.String())
 				}
-				if err := r.accept(&answer, r.acked); err != nil {
+				if _, err := r.accept(&answer, r.acked); err != nil {
 					return fmt.Errorf("connection %d, request %d: %w", p.conn, i, err)
 				}
 			}

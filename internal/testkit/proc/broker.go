@@ -6,7 +6,8 @@ import (
 )
 
 // The few calls that every test of the broker makes. Anything but success is an error here that
-// shows the answer; a test that expects a refusal uses Do.
+// shows the answer; a test that expects a refusal uses Do. The types hold what the contract
+// promises of an answer and ignore the rest.
 
 // Append is the answer to a produce, of one message or of many.
 type Append struct {

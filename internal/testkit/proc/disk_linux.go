@@ -21,7 +21,17 @@ import (
 // Disk is a mounted file system of the test's own.
 type Disk struct {
 	Mount string // where it is mounted
-	image string
+	image string // the file; empty for one in memory
+}
+
+// NewMemoryDisk mounts a file system of the given size that lives in memory (tmpfs) below dir. It
+// needs root.
+func NewMemoryDisk(dir string, bytes int64) (*Disk, error) {
+	d := &Disk{Mount: filepath.Join(dir, "mount")}
+	if err := os.Mkdir(d.Mount, 0o755); err != nil {
+		return nil, err
+	}
+	return d, command("mount", "-t", "tmpfs", "-o", fmt.Sprintf("size=%d", bytes), "ayder-test", d.Mount)
 }
 
 // NewDisk makes a file of the given size in dir, with an ext4 on it, and mounts it. It needs root;
@@ -90,7 +100,13 @@ func (d *Disk) Remount() error {
 }
 
 // Remove unmounts the disk and deletes its file.
-func (d *Disk) Remove() error { return errors.Join(d.Unmount(), os.Remove(d.image)) }
+func (d *Disk) Remove() error {
+	err := d.Unmount()
+	if d.image != "" {
+		err = errors.Join(err, os.Remove(d.image))
+	}
+	return err
+}
 
 func command(words ...string) error {
 	out, err := exec.Command(words[0], words[1:]...).CombinedOutput()

@@ -66,7 +66,7 @@ func Launch(o Options) (*Server, error) {
 	s := &Server{Options: o, Addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(o.Port)), done: make(chan struct{})}
 	words := append(append([]string(nil), o.Wrap...), o.command(s.Addr)...)
 	s.cmd = exec.Command(words[0], words[1:]...)
-	s.cmd.Env = append(environment(), o.Env...)
+	s.cmd.Env = append(Environment(), o.Env...)
 	s.cmd.Stdout, s.cmd.Stderr = &s.said, &s.said
 	if err := spawn(s.cmd); err != nil {
 		return nil, fmt.Errorf("start %s: %w", words[0], err)
@@ -83,8 +83,8 @@ func (o *Options) command(addr string) []string {
 	return append(words, o.Args...)
 }
 
-// environment is this process's, without the settings of the product.
-func environment() []string {
+// Environment is this process's, without the settings of the product.
+func Environment() []string {
 	var env []string
 	for _, v := range os.Environ() {
 		if !strings.HasPrefix(v, "AYDER_") && !strings.HasPrefix(v, "RF_") {
