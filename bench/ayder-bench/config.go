@@ -94,7 +94,7 @@ func (c *config) targetFlags(f *flag.FlagSet) {
 	f.StringVar(&c.workload, "workload", "produce", "produce, ndjson, consume, commit, health or mixed")
 	f.StringVar(&c.mix, "mix", "produce=8,consume=1,commit=1", "shares of -workload mixed")
 	f.StringVar(&c.query, "query", "", "added to the query of every call, such as timeout_ms=0")
-	f.StringVar(&c.expect, "expect", "", "`text` every good answer contains (default by workload; none: the status is enough)")
+	f.StringVar(&c.expect, "expect", "", "`text` that the last 512 bytes of every good answer contain (default by workload; none: the status is enough)")
 }
 
 func (c *config) loadFlags(f *flag.FlagSet) {

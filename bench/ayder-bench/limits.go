@@ -13,6 +13,7 @@ const (
 	recvBytes     = 256 << 10 // the buffer shared by all connections
 	replyBytesMax = 64 << 20  // a larger answer is an error
 	eventsMax     = 512       // connections handled per epoll wait
+	expectBytes   = 512       // of an answer's end that are searched for the expected text
 
 	handshakeMax  = 5 * time.Second  // connecting and greeting
 	drainMax      = 10 * time.Second // for answers still due when a phase ends
