@@ -2,9 +2,11 @@ package netpoll
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -33,7 +35,7 @@ type socket struct{ fd int }
 
 // listenTCP binds addr (host:port, both families where the host allows it). Its error says if the port is taken.
 func listenTCP(addr string) (*socket, net.Addr, error) {
-	ln, err := new(net.ListenConfig).Listen(context.Background(), "tcp", addr)
+	ln, err := bindPatiently(addr)
 	if err != nil {
 		return nil, nil, fmt.Errorf("netpoll: %w", err)
 	}
@@ -51,6 +53,17 @@ func listenTCP(addr string) (*socket, net.Addr, error) {
 		return nil, nil, fmt.Errorf("netpoll: listen on %s: %w", addr, err)
 	}
 	return &socket{fd: fd}, ln.Addr(), nil
+}
+
+// bindPatiently tries again for bindPatienceMs if the port is taken: of a server that was killed, the kernel may still
+// be taking down the ring, which holds the listening socket.
+func bindPatiently(addr string) (net.Listener, error) {
+	for deadline := Now() + ms(bindPatienceMs); ; time.Sleep(10 * time.Millisecond) {
+		ln, err := new(net.ListenConfig).Listen(context.Background(), "tcp", addr)
+		if err == nil || !errors.Is(err, unix.EADDRINUSE) || Now() > deadline {
+			return ln, err
+		}
+	}
 }
 
 // prepareListener copies the descriptor for the ring. Accepted sockets inherit TCP_NODELAY from it.
@@ -101,6 +114,10 @@ func (a *acceptor) stop(u *uringLoop) {
 		a.close()
 	}
 }
+
+// ended reports that the port is free again. The kernel's request holds the listening socket until it has completed,
+// ring or no ring; whoever restarts the server at once must not find the port taken.
+func (a *acceptor) ended() bool { return a.listener == nil }
 
 func (a *acceptor) close() {
 	if a.listener != nil {

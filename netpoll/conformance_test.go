@@ -598,6 +598,23 @@ func TestShutdownDrains(t *testing.T) {
 	})
 }
 
+// TestPortIsFreeAfterShutdown: a server that takes the place of another at once finds the port free.
+func TestPortIsFreeAfterShutdown(t *testing.T) {
+	backends(t, func(t *testing.T, backend string) {
+		addr := "127.0.0.1:0"
+		for range 30 {
+			s := start(t, Options{Backend: backend, Addr: addr}, &script{})
+			addr = s.Addr().String()
+			c := dial(t, s)
+			c.send("hello\n")
+			c.want("hello\n")
+			ctx, cancel := context.WithCancel(context.Background())
+			cancel()
+			_ = s.Shutdown(ctx)
+		}
+	})
+}
+
 func TestShutdownAborts(t *testing.T) {
 	backends(t, func(t *testing.T, backend string) {
 		h := &script{}
@@ -698,8 +715,16 @@ func TestPosts(t *testing.T) {
 
 func TestOptionsAreChecked(t *testing.T) {
 	for _, o := range []Options{
-		{Loops: -1}, {Loops: LoopsMax + 1}, {ConnsMax: -1}, {ConnsMax: connSlotsMax + 1}, {OutputMax: -1}, {InputMax: -1},
-		{Backend: "epoll"}, {TLSAddr: "127.0.0.1:0"}, {Addr: "127.0.0.1:notaport"}, {Addr: "127.0.0.1:0", TLSAddr: "x:y:z"},
+		{Loops: -1},
+		{Loops: LoopsMax + 1},
+		{ConnsMax: -1},
+		{ConnsMax: connSlotsMax + 1},
+		{OutputMax: -1},
+		{InputMax: -1},
+		{Backend: "epoll"},
+		{TLSAddr: "127.0.0.1:0"},
+		{Addr: "127.0.0.1:notaport"},
+		{Addr: "127.0.0.1:0", TLSAddr: "x:y:z"},
 	} {
 		if s, err := listen(t, o, &script{}); err == nil {
 			t.Errorf("%+v is accepted", o)

@@ -42,6 +42,8 @@ const (
 	slowChunkBytes = 256 << 10
 	// descriptorsReserved stay free for files when ConnsMax is fitted to the process's limit (evio only).
 	descriptorsReserved = 128
+	// bindPatienceMs is how long Listen waits for a port that the kernel is still taking from a killed server (uring).
+	bindPatienceMs = 500
 	// drainTickMs is how often a loop takes a turn by itself after Shutdown, so that BeforeWait can close connections
 	// that have become idle, and Busy is asked again.
 	drainTickMs = 100

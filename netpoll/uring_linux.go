@@ -129,7 +129,7 @@ func (u *uringLoop) serve() error {
 		u.ring.Dispatch()
 		u.accept.tend(u)
 		l.endTurn()
-		if l.done() {
+		if l.done() && u.accept.ended() {
 			break
 		}
 		u.bufs.Publish()
