@@ -23,6 +23,7 @@ type exchange struct {
 	clone  bool
 	pinned bool   // the partition was chosen when the request was first run
 	pin    uint32 // that partition
+	lines  *lines // what reading an NDJSON body found, once it was read
 }
 
 // cloned returns a copy of x that outlives the call it was made in.
@@ -31,7 +32,7 @@ func (x *exchange) cloned() *exchange {
 		return x
 	}
 	return &exchange{
-		meta: x.meta, conn: x.conn, clone: true, pinned: x.pinned, pin: x.pin,
+		meta: x.meta, conn: x.conn, clone: true, pinned: x.pinned, pin: x.pin, lines: x.lines,
 		head: bytes.Clone(x.head), body: bytes.Clone(x.body),
 	}
 }
@@ -65,11 +66,14 @@ func (l *loop) exclude(c *conn) {
 // again runs a clone on the loop that owns its connection: what it lacked exists now.
 func (l *loop) again(x *exchange) {
 	home := x.conn.loop
-	home.net.Post(func() {
-		if home.run(x) {
-			home.holdBack(x)
-		}
-	})
+	home.net.Post(func() { home.resume(x) })
+}
+
+// resume runs a clone on this loop.
+func (l *loop) resume(x *exchange) {
+	if l.run(x) {
+		l.holdBack(x)
+	}
 }
 
 // forward runs x on the loop that owns what it needs. The answer comes back by itself.
@@ -77,11 +81,7 @@ func (l *loop) forward(owner int, x *exchange) (reply, error) {
 	l.exclude(x.conn)
 	c := x.cloned()
 	there := l.server.loops[owner]
-	if !there.net.TryPost(func() {
-		if there.run(c) {
-			there.holdBack(c)
-		}
-	}) {
+	if !there.net.TryPost(func() { there.resume(c) }) {
 		return reply{}, errOverloaded
 	}
 	l.counters.ForwardedOut.Add(1)

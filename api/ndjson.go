@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 
+	"ayder/engine"
 	"ayder/internal/record"
 )
 
@@ -13,51 +14,102 @@ import (
 // Nothing is appended before every line was found good, because a batch cannot be taken back. Lines stay
 // the bytes they came as; only with ?envelope=1 are they decoded.
 
+// lines is what reading an NDJSON body found.
+type lines struct {
+	count     int
+	envelopes []record.Record // with ?envelope=1; they own their bytes
+}
+
 // produceNDJSON appends every line of the body as one message, all or none, in one batch of one
-// partition. The body is read twice: once to be sure of every line, once to append.
+// partition. The body is read twice: once to be sure of every line, once to append. A large body is
+// read the first time by another goroutine: checking it takes milliseconds, appending it does not.
 func produceNDJSON(l *loop, x *exchange) (reply, error) {
-	n, err := checkLines(x.body)
-	if err != nil {
-		return reply{}, err
-	}
-	var envelopes []record.Record
-	if x.args.envelope {
-		if envelopes, err = readEnvelopes(x.body); err != nil {
+	if x.lines == nil {
+		if len(x.body) > inlineLinesBytes {
+			return l.readLinesElsewhere(x)
+		}
+		var err error
+		if x.lines, err = readLines(x.body, x.args.envelope); err != nil {
 			return reply{}, err
 		}
 	}
-	p, c, r, err := l.target(x, n*(record.RecordHeaderBytes+len(x.args.key)+len(x.head)))
+	headers, err := l.messageHeaders(x.req)
+	if err != nil {
+		return reply{}, err
+	}
+	p, c, r, err := l.target(x, x.lines.count*(record.RecordHeaderBytes+len(x.args.key)+len(headers)))
 	if p == nil {
 		return r, err
 	}
-	m := record.Record{TimeMs: l.eventTime(x, c), HasKey: x.args.has(pKey), Key: x.args.key}
-	if m.Headers, err = l.messageHeaders(x.req); err != nil {
-		return reply{}, err
-	}
-	many, dup, err := l.shard.BeginMany(c.batch, p, uint32(n), x.args.idem, x.args.has(pIdem), expected(&x.args))
+	many, dup, err := l.shard.BeginMany(c.batch, p, uint32(x.lines.count), x.args.idem, x.args.has(pIdem), expected(&x.args))
 	if err != nil {
 		return reply{}, produceError(err, p)
 	}
 	if dup.Duplicate {
 		return l.appended(x, p, c, dup, owedNDJSON)
 	}
+	m := record.Record{TimeMs: l.eventTime(x, c), HasKey: x.args.has(pKey), Key: x.args.key, Headers: headers}
 	if x.args.envelope {
-		for i := range envelopes {
-			e := &envelopes[i]
-			if e.TimeMs == 0 {
-				e.TimeMs = m.TimeMs
-			}
-			many.Add(e)
-		}
+		addEnvelopes(&many, x.lines.envelopes, m.TimeMs)
 	} else {
-		for rest := x.body; len(rest) > 0; {
-			m.Value, rest = nextLine(rest)
-			if len(m.Value) > 0 {
-				many.Add(&m)
-			}
-		}
+		addLines(&many, x.body, &m)
 	}
 	return l.appended(x, p, c, many.End(), owedNDJSON)
+}
+
+// addLines appends every line of body with what else m holds.
+func addLines(many *engine.Many, body []byte, m *record.Record) {
+	for len(body) > 0 {
+		m.Value, body = nextLine(body)
+		if len(m.Value) > 0 {
+			many.Add(m)
+		}
+	}
+}
+
+// addEnvelopes appends decoded messages; those without a time of their own get timeMs.
+func addEnvelopes(many *engine.Many, envelopes []record.Record, timeMs uint64) {
+	for i := range envelopes {
+		e := &envelopes[i]
+		if e.TimeMs == 0 {
+			e.TimeMs = timeMs
+		}
+		many.Add(e)
+	}
+}
+
+// readLinesElsewhere has the body read by a readers goroutine; the request goes on here when that is done.
+func (l *loop) readLinesElsewhere(x *exchange) (reply, error) {
+	l.exclude(x.conn)
+	envelope, c := x.args.envelope, x.cloned()
+	ok := l.server.readers.add(func(Reader) {
+		found, err := readLines(c.body, envelope)
+		c.lines = found
+		l.net.Post(func() {
+			if err != nil {
+				l.finishError(c.conn, &c.meta, asError(err))
+				return
+			}
+			l.resume(c)
+		})
+	})
+	if !ok {
+		return reply{}, errOverloaded
+	}
+	return reply{later: true}, nil
+}
+
+// readLines checks the lines of a body and decodes them if they are envelopes.
+func readLines(body []byte, envelope bool) (*lines, error) {
+	n, err := checkLines(body)
+	if err != nil {
+		return nil, err
+	}
+	found := &lines{count: n}
+	if envelope {
+		found.envelopes, err = readEnvelopes(body)
+	}
+	return found, err
 }
 
 // nextLine splits the first line off b, without its newline and without a carriage return before it.

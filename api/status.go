@@ -120,6 +120,7 @@ func (s *Server) sample(all []snapshot) *metrics.Sample {
 	out.Topics = len(topics)
 	for _, t := range topics {
 		out.Partitions = appendPartitions(out.Partitions, t)
+		out.PartitionsTotal += int(t.Partitions())
 	}
 	s.options.Observe(out)
 	return out
@@ -127,8 +128,8 @@ func (s *Server) sample(all []snapshot) *metrics.Sample {
 
 func appendPartitions(dst []metrics.Partition, t *engine.Topic) []metrics.Partition {
 	for i := range t.Partitions() {
-		if len(dst) > metrics.PartitionsMax {
-			break // one more than are shown, so that the exposition says that some are missing
+		if len(dst) >= metrics.PartitionsMax {
+			break
 		}
 		st := t.Partition(i).Stats()
 		dst = append(dst, metrics.Partition{
