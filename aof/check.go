@@ -144,6 +144,9 @@ func (a *audit) finish(newest uint64) {
 	if newest > a.r.Last {
 		a.add(&Damage{File: a.dir, Index: a.r.Last + 1, Lost: newest, Reason: "the log ends before its newest checkpoint"})
 	}
+	if newest > 0 && a.r.Frames == 0 {
+		a.add(&Damage{File: a.dir, Index: 1, Lost: newest, Reason: "there is a checkpoint, and no log"})
+	}
 	a.prove(newest)
 	if a.hole != nil {
 		a.r.Last, a.r.Unacknowledged = a.hole.Index-1, a.tail
@@ -338,9 +341,7 @@ func (s *sweeper) next() (f frameAt, ok bool, err error) {
 			s.pos = f.end()
 			return f, true, nil
 		}
-		if s.reason == nil || !errors.Is(bad, record.ErrEmpty) {
-			s.reason = bad
-		}
+		s.reason = firstReason(s.reason, bad)
 	}
 	return s.search()
 }

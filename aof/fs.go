@@ -2,6 +2,7 @@ package aof
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"syscall"
 )
@@ -67,6 +68,24 @@ type mapper interface {
 
 // forgetter is a File whose pages in the system's cache can be given up.
 type forgetter interface{ Forget() }
+
+// settler is an FS under which writes of a process that was killed may still be on their way to a file. Settle waits for
+// them.
+type settler interface{ Settle(path string) error }
+
+// settle makes sure that what is read from the file now stays true. An io_uring write that was in flight when its process
+// was killed completes on its own, after the process is gone and its lock with it: read too early, the log would end before
+// a frame that then appears.
+func settle(fsys FS, path string) error {
+	s, ok := fsys.(settler)
+	if !ok {
+		return nil
+	}
+	if err := s.Settle(path); err != nil {
+		return fmt.Errorf("settle %s: %w", path, err)
+	}
+	return nil
+}
 
 // forget gives up what the system's cache holds of f, where that is possible.
 func forget(f File) {

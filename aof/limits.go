@@ -27,7 +27,7 @@ const (
 const (
 	openBatchesMax   = 2               // batches that a writer may have open on the strength of one Admit
 	spareRetry       = time.Second     // between attempts to make a spare while the disk is full
-	zeroChunkBytes   = 1 << 20         // one write of zeros into a spare
+	zeroChunkBytes   = 128 << 10       // one write of zeros into a spare: longer ones make commits wait behind them
 	readAheadMin     = 64 << 10        // first read of a cold reader, bytes
 	readAheadMax     = 1 << 20         // its reads while it goes on in sequence
 	scanAheadBytes   = 1 << 20         // reads of recovery, Check and Dump

@@ -101,6 +101,9 @@ func (r *recovery) attach(s *segment, h *sidecarHeader, runs []run) error {
 // scan reads a segment's frames, replays those that are wanted and, where there is no sidecar, indexes them.
 func (r *recovery) scan(s *segment, index bool) (stop, error) {
 	r.scanned++
+	if err := settle(r.l.fs, s.name()); err != nil {
+		return stop{}, err
+	}
 	return r.l.scanSegment(s.name(), s, func(f *frameAt) error {
 		s.note(f.Index, f.pos, f.end(), f.TimeMs)
 		r.timeMs = f.TimeMs
@@ -135,7 +138,7 @@ func checkSections(f *record.Frame) error {
 // frame's mark, a sidecar, or the caller's checkpoint.
 func (r *recovery) searchWitness() error {
 	missing := r.end.expect
-	if after := r.l.o.ReplayAfter; after >= missing {
+	if after := r.l.o.ReplayAfter; after >= missing || (after > 0 && len(r.chain) == 0) {
 		return r.damage(after, fmt.Sprintf("a checkpoint was made at index %d", after))
 	}
 	if r.open {
@@ -187,6 +190,9 @@ func (r *recovery) damage(lost uint64, proof string) *Damage {
 }
 
 func (l *Log) remainsOf(s *segment, pos int64, missing uint64) (remains, error) {
+	if err := settle(l.fs, s.name()); err != nil {
+		return remains{}, err
+	}
 	f, err := l.fs.Open(s.name(), ReadOnly)
 	if err != nil {
 		return remains{}, err

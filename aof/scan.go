@@ -55,14 +55,20 @@ func (s *scanner) next() (f frameAt, ok bool, err error) {
 			s.pos, s.expect = f.end(), s.expect+1
 			return f, true, nil
 		}
-		if s.reason == nil || !errors.Is(bad, record.ErrEmpty) {
-			s.reason = bad
-		}
+		s.reason = firstReason(s.reason, bad)
 		if pos == blockUp(pos) {
 			break
 		}
 	}
 	return f, false, nil
+}
+
+// firstReason prefers what was wrong in the first place over the second, and anything over zeros.
+func firstReason(first, second error) error {
+	if first == nil || errors.Is(first, record.ErrEmpty) {
+		return second
+	}
+	return first
 }
 
 // scanSegment visits every frame of the segment file at path, starting with s.first.

@@ -125,6 +125,49 @@ func (m *MemFS) Crash() {
 	m.names = maps.Clone(m.durable)
 }
 
+// Kill ends the process, not the machine: files in use are dead and locks gone, but whatever was written stays, and durable
+// writes in flight land later: when somebody waits for them (Settle), at the latest when the file is next
+// opened for durable writes.
+func (m *MemFS) Kill() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.life++
+	m.locks = map[string]bool{}
+}
+
+// DropPending makes durable writes in flight never reach the disk.
+func (m *MemFS) DropPending() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, n := range m.names {
+		n.pending = nil
+	}
+}
+
+// Settle waits until no write of an earlier life is in flight to the file.
+func (m *MemFS) Settle(path string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if n := m.names[path]; n != nil {
+		m.land(n)
+	}
+	return nil
+}
+
+// land completes the writes that dead processes left in flight.
+func (m *MemFS) land(n *inode) {
+	n.pending = slices.DeleteFunc(n.pending, func(p *Pending) bool {
+		if p.f.life == m.life {
+			return false
+		}
+		for at := 0; at < len(p.shot); at += SectorBytes {
+			n.disk = putSector(n.disk, p.shot, int64(at), p.off)
+			n.data = putSector(n.data, p.shot, int64(at), p.off)
+		}
+		return true
+	})
+}
+
 func (c *nameChange) apply(names map[string]*inode) {
 	if c.from != "" {
 		delete(names, c.from)
@@ -225,6 +268,8 @@ func (m *MemFS) Open(path string, mode aof.Mode) (aof.File, error) {
 	case create:
 		m.free(n)
 		n.data, n.disk, n.dirty = nil, nil, map[int64]bool{}
+	case mode == aof.WriteThrough:
+		m.land(n)
 	}
 	return &memFile{m: m, n: n, path: path, mode: mode, life: m.life}, nil
 }
