@@ -174,11 +174,16 @@ func (p *Partition) applyKeys(f *record.Frame, sec *record.Section) error {
 func (p *Partition) remember(k entry) {
 	s := p.owner
 	delete(s.keys, flightKey{p.stream, k.hash})
+	p.openWindow().put(k, s.engine.config.IdemWindowMs, s.engine.config.IdemKeysMax)
+}
+
+// openWindow returns the partition's window, made if need be.
+func (p *Partition) openWindow() *window {
 	if p.window == nil {
 		p.window = &window{}
-		s.windows = append(s.windows, p)
+		p.owner.windows = append(p.owner.windows, p)
 	}
-	p.window.put(k, s.engine.config.IdemWindowMs, s.engine.config.IdemKeysMax)
+	return p.window
 }
 
 // sweep takes expired keys out of one window after the other, so that partitions which nobody writes to

@@ -33,11 +33,7 @@ import (
 const (
 	checkpointMagic   uint32 = 'A' | 'Y'<<8 | 'C'<<16 | 'P'<<24
 	checkpointVersion uint32 = 1
-	partHeaderBytes          = 16
-	topicFixedBytes          = 12
-	partitionBytes           = 48
-	groupFixedBytes          = 10
-	keyBytesMin              = 19
+	keyBytesMin              = 19 // a key as encoded, three varints of one byte
 )
 
 // Capture is a shard's state at one moment. It may be encoded on any goroutine.

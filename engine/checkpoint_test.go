@@ -62,6 +62,18 @@ func TestCheckpointOfNothing(t *testing.T) {
 	sameState(t, e, New(Config{}))
 }
 
+// A group may commit before there is any message.
+func TestCommitInAnEmptyPartitionIsKept(t *testing.T) {
+	w := newWorld(t, Config{})
+	p := w.topic("t", 2).Partition(1)
+	w.commitOffset(p, "g", 0)
+	w.commit()
+	e := w.recovered(Config{}, w.checkpoint(), len(w.frames))
+	if _, ok := e.Topic([]byte("t")).Partition(1).Committed([]byte("g")); !ok {
+		t.Fatal("lost")
+	}
+}
+
 // Equal states give equal bytes, however maps are laid out.
 func TestCheckpointIsDeterministic(t *testing.T) {
 	first := sampleWorld(t, 2).checkpoint()

@@ -4,12 +4,12 @@ import "errors"
 
 // What a client's request can meet. The HTTP face gives each its status and text.
 var (
-	ErrTopicName   = errors.New("topic name must be 1 to 249 of A-Z a-z 0-9 . _ - and neither . nor ..")
+	ErrTopicName   = errors.New("topic name must be 1 to 249 of A-Z a-z 0-9 . _ - and more than one or two dots")
 	ErrPartitions  = errors.New("a topic has 1 to 1024 partitions")
 	ErrMode        = errors.New("unknown topic mode")
 	ErrTopicExists = errors.New("topic exists with other settings")
 	ErrTopicLimit  = errors.New("no more topics or partitions allowed")
-	ErrGroupName   = errors.New("group name must be 1 to 249 of A-Z a-z 0-9 . _ - and neither . nor ..")
+	ErrGroupName   = errors.New("group name must be 1 to 249 of A-Z a-z 0-9 . _ - and more than one or two dots")
 	ErrGroupLimit  = errors.New("no more groups allowed in this partition")
 	ErrIdemKey     = errors.New("idempotency key must be 1 to 1020 bytes")
 	ErrCount       = errors.New("a batch has at least one record")

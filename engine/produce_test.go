@@ -82,20 +82,23 @@ func TestIdempotencyKeys(t *testing.T) {
 	w.must(p, "a", "k", Append{Offset: 3, Count: 1, Duplicate: true})
 }
 
-// A key is judged by the time that its frame will at least have, not only by the batch's.
+// A key is judged by the time that its frame will at least have, not only by the batch's; whether the
+// expired entry was taken out already makes no difference.
 func TestWindowFollowsAppliedTime(t *testing.T) {
 	w := newWorld(t, Config{IdemWindowMs: 100})
-	p := w.topic("t", 1).Partition(0)
-	w.must(p, "a", "k", Append{Offset: 0, Count: 1})
+	tp := w.topic("t", 4)
+	for i := range uint32(4) {
+		w.must(tp.Partition(i), "a", "k", Append{Offset: 0, Count: 1})
+	}
 	w.commit()
-	slow := w.open[0]
 	w.later(200)
-	w.must(p, "b", "", Append{Offset: 1, Count: 1})
+	w.must(tp.Partition(0), "b", "", Append{Offset: 1, Count: 1})
 	w.commit()
-	w.open[0] = slow
-	slow.Reset(1 << 20)
-	slow.TimeMs = 1000 // a clock that went back: the log will lift it to at least the last frame's
-	w.must(p, "a", "k", Append{Offset: 2, Count: 1})
+	w.open[0].TimeMs = 1000 // a clock that went back: the log will lift it to at least the last frame's
+	w.must(tp.Partition(0), "a", "k", Append{Offset: 2, Count: 1})
+	for i := range uint32(3) {
+		w.must(tp.Partition(i+1), "a", "k", Append{Offset: 1, Count: 1})
+	}
 }
 
 func TestKeysMax(t *testing.T) {
@@ -243,6 +246,9 @@ func TestCommitOffset(t *testing.T) {
 	step(10, Commit{Changed: true}, nil) // the end: everything was read
 	w.commit()
 	committed(10, true)
+	if p.groups["g"].batch != nil {
+		t.Fatal("an applied commit is still in flight")
+	}
 	if _, ok := p.Committed([]byte("other")); ok {
 		t.Fatal("a group that never committed")
 	}

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 
 	"ayder/internal/record"
@@ -119,6 +120,12 @@ func (p *Partition) restoreGroups(d *decoder, groups uint32) error {
 }
 
 func (p *Partition) restoreKeys(d *decoder, keys uint32) error {
+	if uint64(keys)*keyBytesMin > uint64(len(d.left)) {
+		return errShort
+	}
+	if keys > 0 {
+		p.openWindow().table.reserve(min(int(keys), p.owner.engine.config.IdemKeysMax))
+	}
 	offset, timeMs, next := uint64(0), uint64(0), p.next.Load()
 	for i := range keys {
 		hash := keyHash{d.u64(), d.u64()}
@@ -136,7 +143,7 @@ func (p *Partition) restoreKeys(d *decoder, keys uint32) error {
 	return nil
 }
 
-var errShort = fmt.Errorf("cut short")
+var errShort = errors.New("cut short")
 
 // decoder takes values off the front of left. After the first that is not there, failed is set and all are zero.
 type decoder struct {

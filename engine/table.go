@@ -133,6 +133,15 @@ func (t *table) resize(n int) {
 	}
 }
 
+// reserve makes an empty table large enough for n keys.
+func (t *table) reserve(n int) {
+	size := slotsMin
+	for n*4 > size*3 {
+		size *= 2
+	}
+	t.slots = make([]uint64, size)
+}
+
 // migrate moves the next n slots of the old table.
 func (t *table) migrate(n int) {
 	if t.old == nil {

@@ -1,0 +1,97 @@
+package engine
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"testing"
+
+	"ayder/internal/record"
+)
+
+// Outside bytes reach the engine in two forms, both behind a checksum: checkpoints and frames. Whatever they
+// hold, the answer is an error or a state that can be encoded and restored again.
+
+func FuzzRestore(f *testing.F) {
+	f.Add(sampleWorld(f, 1).checkpoint())
+	f.Add(sampleWorld(f, 3).checkpoint())
+	f.Add(EncodeCheckpoint([][]byte{part(func(*captured, *Topic) {})}))
+	f.Add(EncodeCheckpoint(nil))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if len(b) > 16<<10 { // each topic is worth up to 128 KiB of partitions
+			return
+		}
+		e := New(Config{Shards: 2, IdemKeysMax: 100})
+		if err := e.Restore(b); err != nil {
+			if !errors.Is(err, ErrCheckpoint) {
+				t.Fatal(err)
+			}
+			return
+		}
+		again := New(Config{Shards: 3, IdemKeysMax: 100})
+		if err := again.Restore(checkpointOf(e)); err != nil {
+			t.Fatal("what was restored does not restore again:", err)
+		}
+		sameState(t, e, again)
+	})
+}
+
+// fuzzFrames cuts fuzz input into frames with correct headers: a length in two bytes, then the payload.
+func fuzzFrames(b []byte, each func(f record.Frame) bool) {
+	for index := uint64(1); len(b) >= 2; index++ {
+		n := min(int(binary.LittleEndian.Uint16(b)), len(b)-2)
+		f := record.Frame{Header: record.Header{Index: index, TimeMs: index * 100, Kind: record.KindBatch}, Payload: b[2 : 2+n]}
+		b = b[2+n:]
+		if !each(f) {
+			return
+		}
+	}
+}
+
+// fuzzSeed is the reverse for the frames of a log.
+func fuzzSeed(w *world) (b []byte) {
+	for _, frame := range w.frames {
+		payload := frame[record.FrameHeaderBytes:]
+		b = binary.LittleEndian.AppendUint16(b, uint16(len(payload)))
+		b = append(b, payload...)
+	}
+	return b
+}
+
+func FuzzApplyReplay(f *testing.F) {
+	f.Add(fuzzSeed(sampleWorld(f, 1)))
+	w := newWorld(f, Config{})
+	p := w.topic("t", 1).Partition(0)
+	w.produce(p, "v", "k")
+	w.commit()
+	w.many(p, "many", "a", "b")
+	w.commitOffset(p, "g", 2)
+	w.commit()
+	f.Add(fuzzSeed(w))
+	f.Add(append([]byte{8, 0}, bytes.Repeat([]byte{0xff}, 8)...))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if len(b) > 8<<10 {
+			return
+		}
+		config := Config{Shards: 2, IdemWindowMs: 300, IdemKeysMax: 3}
+		e := New(config)
+		failed := false
+		fuzzFrames(b, func(f record.Frame) bool {
+			err := e.ApplyReplay(f)
+			if err != nil && !errors.Is(err, ErrDiverged) && !errors.Is(err, record.ErrMalformed) {
+				t.Fatal(err)
+			}
+			failed = err != nil
+			return !failed
+		})
+		if failed {
+			return
+		}
+		config.Shards = 1
+		restored := New(config)
+		if err := restored.Restore(checkpointOf(e)); err != nil {
+			t.Fatal("a state that came from frames does not restore:", err)
+		}
+		sameState(t, e, restored)
+	})
+}
