@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -183,5 +184,21 @@ func TestCatalogueIsReadWhileItGrows(t *testing.T) {
 func TestEmptyPartitionsAreSmall(t *testing.T) {
 	if size := unsafe.Sizeof(Partition{}); size != 128 {
 		t.Fatalf("a partition is %d bytes; two cache lines were intended", size)
+	}
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	e := New(Config{})
+	for i := range uint32(1000) {
+		if err := e.addTopic(i+1, TopicSpec{Name: fmt.Sprint("topic-", i), Partitions: 8}, 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	each := (after.HeapAlloc - before.HeapAlloc) / 8000
+	runtime.KeepAlive(e)
+	if t.Logf("%d bytes a partition, its topic included", each); each > 300 {
+		t.Fatalf("%d bytes", each)
 	}
 }
