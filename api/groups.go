@@ -14,6 +14,8 @@ type commitRequest struct {
 	Offset    *uint64 `json:"offset"`
 }
 
+var commitFields = fieldsOf(commitRequest{})
+
 // commitOffset moves a group's committed offset forward; the answer waits until that is durable.
 func commitOffset(l *loop, x *exchange) (reply, error) {
 	q, err := x.commitRequest()
@@ -52,7 +54,7 @@ func commitOffset(l *loop, x *exchange) (reply, error) {
 
 // commitRequest reads and checks the body.
 func (x *exchange) commitRequest() (q commitRequest, err error) {
-	if err := decodeJSON(x.body, &q); err != nil {
+	if err := decodeCommand(x.body, &q, commitFields); err != nil {
 		return q, err
 	}
 	switch {

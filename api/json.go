@@ -1,32 +1,74 @@
 package api
 
 import (
-	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
-	"io"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"unicode/utf8"
 )
 
-// decodeJSON reads exactly one JSON value with no unknown field into v.
-func decodeJSON(body []byte, v any) error {
+// decodeCommand is decodeJSON for the body of a call that is not a message.
+func decodeCommand(body []byte, v any, fields []string) error {
+	if len(body) > jsonBodyMax {
+		return errTooLarge.with("the body of this call is at most %d bytes", jsonBodyMax)
+	}
+	return decodeJSON(body, v, fields)
+}
+
+// decodeJSON reads exactly one JSON object into v, whose fields these are.
+func decodeJSON(body []byte, v any, fields []string) error {
 	if len(body) == 0 {
 		return errBadJSON.with("the request body is empty")
 	}
-	d := json.NewDecoder(bytes.NewReader(body))
-	d.DisallowUnknownFields()
-	if err := d.Decode(v); err != nil {
-		if name, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
-			return errUnknownField.with("unknown field %s", name)
+	var s jsonScanner
+	if s.valid(body) {
+		if err := s.checkFields(body, fields); err != nil {
+			return err
 		}
-		return errBadJSON.with("%s", strings.TrimPrefix(err.Error(), "json: "))
 	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return errBadJSON.with("more than one JSON value")
+	err := json.Unmarshal(body, v)
+	var wrong *json.UnmarshalTypeError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &wrong) && wrong.Field == "":
+		return errBadJSON.with("a JSON object is needed here, not this %s", wrong.Value)
+	case errors.As(err, &wrong):
+		return errBadJSON.with("the field %q cannot be this %s", wrong.Field, wrong.Value)
+	}
+	return errBadJSON.with("%s", strings.TrimPrefix(err.Error(), "json: "))
+}
+
+// fieldsOf lists the JSON names of a struct's fields.
+func fieldsOf(v any) (names []string) {
+	t := reflect.TypeOf(v)
+	for i := range t.NumField() {
+		names = append(names, t.Field(i).Tag.Get("json"))
+	}
+	return names
+}
+
+// checkFields wants every member of the valid object b to be one of fields, spelled like that, and to
+// occur once. encoding/json would take "Name" for "name", and the last of two.
+func (s *jsonScanner) checkFields(b []byte, fields []string) error {
+	seen := make([]bool, len(fields))
+	for name, rest := s.member(b, skipSpace(b, 0)); name != nil; name, rest = s.member(b, rest) {
+		var text string
+		if err := json.Unmarshal(name, &text); err != nil {
+			return errBadJSON.with("%v", err)
+		}
+		i := slices.Index(fields, text)
+		if i < 0 {
+			return errUnknownField.with("unknown field %q", text)
+		}
+		if seen[i] {
+			return errBadJSON.with("the field %q occurs twice", text)
+		}
+		seen[i] = true
 	}
 	return nil
 }

@@ -27,12 +27,32 @@ type jsonScanner struct {
 
 // valid reports whether b is one JSON value with nothing but white space around it.
 func (s *jsonScanner) valid(b []byte) bool {
+	i := s.skip(b, skipSpace(b, 0))
+	return i >= 0 && skipSpace(b, i) == len(b)
+}
+
+// skip reads the whole value at i and returns the index behind it, -1 if it is malformed.
+func (s *jsonScanner) skip(b []byte, i int) int {
 	s.depth = 0
-	i := s.value(b, skipSpace(b, 0))
+	i = s.value(b, i)
 	for i >= 0 && s.depth > 0 {
 		i = s.next(b, skipSpace(b, i))
 	}
-	return i >= 0 && skipSpace(b, i) == len(b)
+	return i
+}
+
+// member reads one member of an object that is known to be valid: i is where the object starts or, for the
+// members after the first, what was returned as rest. The name comes with its quotes, nil when there
+// is none left or b is no object.
+func (s *jsonScanner) member(b []byte, i int) (name []byte, rest int) {
+	if i < 0 || i >= len(b) || b[i] != '{' && b[i] != ',' {
+		return nil, -1
+	}
+	if i = skipSpace(b, i+1); b[i] != '"' {
+		return nil, -1
+	}
+	name = b[i:skipString(b, i+1)]
+	return name, skipSpace(b, s.skip(b, skipName(b, i)))
 }
 
 // value reads the value at i and returns the index behind it, -1 if it is malformed. Of an array or

@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
+	"strconv"
+	"unicode/utf16"
+	"unicode/utf8"
 
 	"ayder/engine"
 	"ayder/internal/record"
@@ -50,7 +53,7 @@ func produceNDJSON(l *loop, x *exchange) (reply, error) {
 	}
 	m := record.Record{TimeMs: l.eventTime(x, c), HasKey: x.args.has(pKey), Key: x.args.key, Headers: headers}
 	if x.args.envelope {
-		addEnvelopes(&many, x.lines.envelopes, m.TimeMs)
+		addEnvelopes(&many, x.lines.envelopes, &m)
 	} else {
 		addLines(&many, x.body, &m)
 	}
@@ -67,12 +70,18 @@ func addLines(many *engine.Many, body []byte, m *record.Record) {
 	}
 }
 
-// addEnvelopes appends decoded messages; those without a time of their own get timeMs.
-func addEnvelopes(many *engine.Many, envelopes []record.Record, timeMs uint64) {
+// addEnvelopes appends decoded messages. What a line did not say is the request's, which is in m.
+func addEnvelopes(many *engine.Many, envelopes []record.Record, m *record.Record) {
 	for i := range envelopes {
 		e := &envelopes[i]
-		if e.TimeMs == 0 {
-			e.TimeMs = timeMs
+		if e.TimeMs == timeUnset {
+			e.TimeMs = m.TimeMs
+		}
+		if !e.HasKey {
+			e.HasKey, e.Key = m.HasKey, m.Key
+		}
+		if e.Headers == nil {
+			e.Headers = m.Headers
 		}
 		many.Add(e)
 	}
@@ -126,6 +135,7 @@ func nextLine(b []byte) (line, rest []byte) {
 
 // checkLines counts the lines of an NDJSON body and verifies that each is one JSON value.
 func checkLines(body []byte) (n int, err error) {
+	var scanner jsonScanner
 	number := 0
 	for rest := body; len(rest) > 0; {
 		var line []byte
@@ -134,7 +144,7 @@ func checkLines(body []byte) (n int, err error) {
 		if len(line) == 0 {
 			continue
 		}
-		if !json.Valid(line) {
+		if !scanner.valid(line) {
 			return 0, errBadNDJSON.with("line %d is not one JSON value; nothing was appended", number)
 		}
 		if n++; n > ndjsonLinesMax {
@@ -149,13 +159,15 @@ func checkLines(body []byte) (n int, err error) {
 
 // envelope is one line of an NDJSON body with ?envelope=1.
 type envelope struct {
-	Value    *json.RawMessage  `json:"value"`
+	Value    json.RawMessage   `json:"value"` // not a pointer: null is a value, too
 	ValueB64 *string           `json:"value_b64"`
 	Key      *string           `json:"key"`
 	KeyB64   *string           `json:"key_b64"`
 	Headers  map[string]string `json:"headers"`
 	TimeMs   *uint64           `json:"ts_ms"`
 }
+
+var envelopeFields = fieldsOf(envelope{})
 
 func readEnvelopes(body []byte) ([]record.Record, error) {
 	var out []record.Record
@@ -176,35 +188,79 @@ func readEnvelopes(body []byte) ([]record.Record, error) {
 	return out, nil
 }
 
+// timeUnset marks a record without a time of its own. No client can send it.
+const timeUnset = 1<<64 - 1
+
 func readEnvelope(line []byte) (r record.Record, err error) {
 	var e envelope
-	if err = decodeJSON(line, &e); err != nil {
+	switch err = decodeJSON(line, &e, envelopeFields); {
+	case err != nil:
 		return r, err
-	}
-	if (e.Value == nil) == (e.ValueB64 == nil) {
+	case !utf8.Valid(line) || hasHalfPair(line): // decoding has put U+FFFD in their place
+		return r, errBadJSON.with("it is not Unicode text; bytes can be sent as value_b64 and key_b64")
+	case (e.Value == nil) == (e.ValueB64 == nil):
 		return r, errBadJSON.with("exactly one of value and value_b64 is needed")
+	case e.Key != nil && e.KeyB64 != nil:
+		return r, errBadJSON.with("only one of key and key_b64 may be given")
+	case e.TimeMs != nil && *e.TimeMs >= 1<<63:
+		return r, errBadJSON.with("ts_ms is above 2^63-1")
+	}
+	r.TimeMs = timeUnset
+	if e.TimeMs != nil {
+		r.TimeMs = *e.TimeMs
 	}
 	if r.Value, err = valueOf(&e); err != nil {
 		return r, err
 	}
-	switch {
-	case e.Key != nil && e.KeyB64 != nil:
-		return r, errBadJSON.with("only one of key and key_b64 may be given")
-	case e.Key != nil:
-		r.HasKey, r.Key = true, []byte(*e.Key)
-	case e.KeyB64 != nil:
-		r.HasKey = true
-		if r.Key, err = base64.StdEncoding.DecodeString(*e.KeyB64); err != nil {
-			return r, errBadJSON.with("key_b64 is not base64")
-		}
-	}
-	if len(r.Key) > keyBytesMax {
-		return r, errBadKey
-	}
-	if e.TimeMs != nil {
-		r.TimeMs = *e.TimeMs
+	if r.Key, r.HasKey, err = keyOf(&e); err != nil {
+		return r, err
 	}
 	return r, appendEnvelopeHeaders(&r, e.Headers)
+}
+
+// keyOf is the message's key, if the envelope has one.
+func keyOf(e *envelope) (key []byte, has bool, err error) {
+	switch {
+	case e.Key != nil:
+		key, has = []byte(*e.Key), true
+	case e.KeyB64 != nil:
+		if key, err = base64.StdEncoding.DecodeString(*e.KeyB64); err != nil {
+			return nil, false, errBadJSON.with("key_b64 is not base64")
+		}
+		has = true
+	}
+	if len(key) > keyBytesMax {
+		return nil, false, errBadKey
+	}
+	return key, has, nil
+}
+
+// hasHalfPair finds a \uXXXX that is one half of a surrogate pair without the other: no text has that.
+func hasHalfPair(b []byte) bool {
+	for {
+		i := bytes.IndexByte(b, '\\')
+		if i < 0 || i+1 >= len(b) {
+			return false
+		}
+		first, ok := escapedUnit(b[i:])
+		if b = b[i+2:]; !ok || !utf16.IsSurrogate(first) {
+			continue
+		}
+		second, ok := escapedUnit(b[4:])
+		if !ok || utf16.DecodeRune(first, second) == utf8.RuneError {
+			return true
+		}
+		b = b[4+6:]
+	}
+}
+
+// escapedUnit reads the \uXXXX that b begins with.
+func escapedUnit(b []byte) (rune, bool) {
+	if len(b) < 6 || b[0] != '\\' || b[1] != 'u' {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(string(b[2:6]), 16, 16)
+	return rune(n), err == nil
 }
 
 // valueOf is the message: the text of a JSON string, the JSON itself of any other value, or the
@@ -217,20 +273,22 @@ func valueOf(e *envelope) ([]byte, error) {
 		}
 		return b, nil
 	}
-	raw := *e.Value
-	if len(raw) > 0 && raw[0] == '"' {
-		var s string
-		if err := json.Unmarshal(raw, &s); err != nil {
-			return nil, err
-		}
-		return []byte(s), nil
+	if e.Value[0] != '"' {
+		return e.Value, nil
 	}
-	return raw, nil
+	var s string
+	if err := json.Unmarshal(e.Value, &s); err != nil {
+		return nil, err
+	}
+	return []byte(s), nil
 }
 
 func appendEnvelopeHeaders(r *record.Record, headers map[string]string) error {
 	if len(headers) > headersMax {
 		return errBadHeader
+	}
+	if headers != nil {
+		r.Headers = []byte{} // none of the request's
 	}
 	for _, name := range sortedKeys(headers) {
 		if len(name) == 0 || len(name) > record.HeaderNameMax {

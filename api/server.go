@@ -200,26 +200,27 @@ func (s *Server) unready() string {
 }
 
 // Checkpoint collects the state of every shard as of at least index durable, which the caller must
-// have read from the log before. Every loop encodes its own part between two batches; done is
-// called on another goroutine, or not at all if the loops end before.
+// have read from the log before. Every loop captures its own part between two batches, which takes
+// microseconds; encoding is done on another goroutine, and so is done called, or not at all if the
+// loops end before.
 func (s *Server) Checkpoint(done func(payload []byte)) {
-	parts := make(chan []byte, len(s.loops))
+	captures := make(chan *engine.Capture, len(s.loops))
 	for _, l := range s.loops {
 		l.net.Post(func() {
 			l.log.Deliver() // so that everything durable that is this shard's is applied
-			parts <- l.shard.AppendCheckpoint(nil)
+			captures <- l.shard.Capture()
 		})
 	}
 	go func() {
-		var all [][]byte
+		var parts [][]byte
 		for range s.loops {
 			select {
-			case p := <-parts:
-				all = append(all, p)
+			case c := <-captures:
+				parts = append(parts, c.AppendTo(nil))
 			case <-s.stopped:
 				return
 			}
 		}
-		done(engine.EncodeCheckpoint(all))
+		done(engine.EncodeCheckpoint(parts))
 	}()
 }

@@ -20,6 +20,8 @@ type topicRequest struct {
 	MaxBytes   uint64  `json:"max_bytes"`
 }
 
+var topicFields = fieldsOf(topicRequest{})
+
 // createTopic brings a topic into being: 201 when that is durable, 200 if it was there already.
 func createTopic(l *loop, x *exchange) (reply, error) {
 	spec, err := l.topicSpec(x)
@@ -50,7 +52,7 @@ func createTopic(l *loop, x *exchange) (reply, error) {
 // topicSpec reads and checks the body.
 func (l *loop) topicSpec(x *exchange) (spec engine.TopicSpec, err error) {
 	var t topicRequest
-	if err := decodeJSON(x.body, &t); err != nil {
+	if err := decodeCommand(x.body, &t, topicFields); err != nil {
 		return spec, err
 	}
 	if t.Name == nil || *t.Name == "" {
