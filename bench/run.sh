@@ -25,7 +25,7 @@ mkdir -p "$OUT/bin"
 go build -o "$OUT/bin/" ./bench/ayder-bench ./bench/nethttp ./bench/plot ./bench/suite
 [ -n "$REDIS" ] || echo "no redis-server in the PATH: without redis" >&2
 if [ -z "$NATS" ]; then
-	if go build -mod=mod -modfile=bench/peers/peers.mod -o "$OUT/bin/nats-server" github.com/nats-io/nats-server/v2; then
+	if go build -modfile=bench/peers/peers.mod -o "$OUT/bin/nats-server" github.com/nats-io/nats-server/v2; then
 		NATS=$OUT/bin/nats-server
 	else
 		echo "nats-server cannot be built: without nats" >&2

@@ -38,6 +38,7 @@ type config struct {
 	duration    time.Duration
 	warmup      time.Duration
 	spin        time.Duration
+	engine      string
 
 	pid         int
 	stages      bool
@@ -105,6 +106,7 @@ func (c *config) loadFlags(f *flag.FlagSet) {
 	f.Int64Var(&c.requests, "n", 0, "requests to send, instead of -d")
 	f.DurationVar(&c.warmup, "warmup", time.Second, "the same load before, unmeasured")
 	f.DurationVar(&c.spin, "spin", 0, "busy-poll instead of sleeping for less than this")
+	f.StringVar(&c.engine, "engine", "auto", "uring, epoll, or auto: uring where the kernel allows it")
 	f.IntVar(&c.size, "size", 64, "`bytes` of a message")
 	f.IntVar(&c.lines, "lines", 100, "messages of one NDJSON request")
 	f.IntVar(&c.limit, "limit", 100, "messages of one page")
@@ -148,6 +150,9 @@ func (c *config) check() error {
 		if b.value < b.low || b.value > b.high {
 			return fmt.Errorf("%s %d: want %d … %d", b.name, b.value, b.low, b.high)
 		}
+	}
+	if c.engine != "auto" && c.engine != "uring" && c.engine != "epoll" {
+		return fmt.Errorf("unknown engine %q: uring, epoll or auto", c.engine)
 	}
 	if c.rate < 0 || c.rate > 1e7 {
 		return fmt.Errorf("-rate %v: want 0 … 10 000 000", c.rate)

@@ -34,7 +34,7 @@ func TestParseConfigRefuses(t *testing.T) {
 	for _, args := range []string{
 		"-target mysql", "-c 0", "-c 100000", "-pipeline 0", "-size -1", "-limit 0", "-rate -1", "-d 0s", "-lines 0",
 		"-workload ndjson -size 1", "-prefill 10 -size 0", "-stages -target redis", "-topic a\r\nb", "-partitions 5000", "stray",
-		"-n -1", "-nonsense", "-workload ndjson -lines 1000000 -size 1000",
+		"-n -1", "-nonsense", "-engine kqueue", "-workload ndjson -lines 1000000 -size 1000",
 	} {
 		list := strings.Split(args, " ")
 		if c, err := parseConfig(list, io.Discard); err == nil {

@@ -36,6 +36,9 @@ type blockingSocket int
 
 func (s blockingSocket) Read(p []byte) (int, error) {
 	n, err := unix.Read(int(s), p)
+	for err == unix.EINTR {
+		n, err = unix.Read(int(s), p)
+	}
 	if err == nil && n == 0 {
 		return 0, fmt.Errorf("read: %w", net.ErrClosed)
 	}
@@ -45,19 +48,15 @@ func (s blockingSocket) Read(p []byte) (int, error) {
 func (s blockingSocket) Write(p []byte) (int, error) {
 	for done := 0; done < len(p); {
 		n, err := unix.Write(int(s), p[done:])
-		if err != nil {
+		if err != nil && err != unix.EINTR {
 			return done, err
 		}
-		done += n
+		done += max(n, 0)
 	}
 	return len(p), nil
 }
 
-// interest is registered once per connection and never changed: edges cost the
-// kernel one look at the socket per event, levels two.
-const interest = unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET
-
-// connect opens c, greets, and adds it to the epoll set.
+// connect opens c, greets, and hands it to the mover.
 func (l *loop) connect(c *conn) error {
 	fd, err := dial(l.addr)
 	if err != nil {
@@ -67,16 +66,8 @@ func (l *loop) connect(c *conn) error {
 		_ = unix.Close(fd)
 		return err
 	}
-	if err := unix.SetNonblock(fd, true); err != nil {
-		_ = unix.Close(fd)
-		return fmt.Errorf("set non-blocking: %w", err)
-	}
 	c.fd = fd
-	event := unix.EpollEvent{Events: interest, Fd: int32(c.index)}
-	if err := unix.EpollCtl(l.epfd, unix.EPOLL_CTL_ADD, fd, &event); err != nil {
-		return fmt.Errorf("epoll_ctl: %w", err)
-	}
-	return nil
+	return l.mover.add(c)
 }
 
 // dial opens a blocking socket whose operations give up after handshakeMax.
@@ -106,8 +97,34 @@ func prepare(fd int, addr unix.Sockaddr) error {
 	if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {
 		return fmt.Errorf("set TCP_NODELAY: %w", err)
 	}
-	if err := unix.Connect(fd, addr); err != nil {
+	err := unix.Connect(fd, addr)
+	if err == unix.EINTR {
+		err = connected(fd)
+	}
+	if err != nil {
 		return fmt.Errorf("connect: %w", err)
 	}
 	return nil
+}
+
+// connected waits for a connect that a signal interrupted: it goes on by itself, and
+// must not be called again (connect(2), EINTR).
+func connected(fd int) error {
+	for {
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}, int(handshakeMax/time.Millisecond))
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			return unix.ETIMEDOUT
+		}
+		code, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
+		if err != nil || code == 0 {
+			return err
+		}
+		return unix.Errno(code)
+	}
 }

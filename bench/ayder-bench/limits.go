@@ -10,10 +10,18 @@ const (
 	bodyBytesMax   = 64 << 20
 	templatesMax   = 4096 // preformatted requests of one operation
 
-	recvBytes     = 256 << 10 // the buffer shared by all connections
+	recvBytes     = 256 << 10 // epoll: the buffer shared by all connections
 	replyBytesMax = 64 << 20  // a larger answer is an error
-	eventsMax     = 512       // connections handled per epoll wait
+	eventsMax     = 512       // epoll: connections handled per wait
 	expectBytes   = 512       // of an answer's end that are searched for the expected text
+
+	// io_uring: queue lengths, and the buffers that answers come in, all powers of
+	// two. More buffers than connections usually have input at once; a lack of them
+	// costs a new receive, nothing is lost.
+	ringSubmissions = 1024
+	ringCompletions = 8192
+	ringBuffers     = 512
+	ringBufferBytes = 32 << 10
 
 	handshakeMax  = 5 * time.Second  // connecting and greeting
 	drainMax      = 10 * time.Second // for answers still due when a phase ends

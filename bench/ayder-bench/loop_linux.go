@@ -5,26 +5,23 @@ import (
 	"fmt"
 	"runtime"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
-// The event loop: one thread, one epoll set, every connection non-blocking and
-// edge-triggered. A turn is: send what is due, wait, read every connection that
-// has input, answer input with the next request on the same connection.
+// The event loop: one thread, every connection at once. A turn is: send what is due,
+// wait, take every input, answer input with the next request on the same connection.
 //
-// Time. Sleeping is left to epoll_pwait2, whose timeout is in nanoseconds, with
-// the thread's timer slack set to 1 ns (the default lets the kernel be 50 µs
-// late). epoll_wait's milliseconds, time.Sleep and tickers were rejected: each puts
-// a floor of about 1 ms under an open loop's latencies, wrk2's does. Where a
-// sleeping processor takes long to wake, -spin polls through the last
-// microseconds; on few cores that costs the server more than it gains the client.
+// Time. Sleeping is left to the kernel's own waits with a timeout in nanoseconds
+// (epoll_pwait2, or a timed io_uring_enter), with the thread's timer slack set to 1 ns
+// (the default lets the kernel be 50 µs late). epoll_wait's milliseconds, time.Sleep
+// and tickers were rejected: each puts a floor of about 1 ms under an open loop's
+// latencies, wrk2's does. Where a sleeping processor takes long to wake, -spin polls
+// through the last microseconds; on few cores that costs the server more than it
+// gains the client.
 //
-// Cost. One write and one read per request and one wait per batch; input goes to
-// a buffer shared by all connections, requests are copied from templates, nothing
-// is allocated. An io_uring client would be cheaper still, but would be measuring
-// our code with our code.
+// Cost. Requests are copied from templates, input is parsed where the kernel put it,
+// and nothing is allocated. How bytes move is behind a seam with two sides.
 type loop struct {
 	dialect  dialect
 	ops      []operation
@@ -34,15 +31,12 @@ type loop struct {
 	spin     int64     // ns
 	patience int64     // ns, for answers that are late; drainMax outside of tests
 
-	epfd    int
-	events  []unix.EpollEvent
-	timeout unix.Timespec // a field, so that taking its address allocates nothing
-	conns   []*conn
-	free    []*conn // a ring of connections with room, longest free first
-	freeAt  int
-	freeN   int
+	mover  mover
+	conns  []*conn
+	free   []*conn // a ring of connections with room, longest free first
+	freeAt int
+	freeN  int
 
-	recv     []byte
 	send     []byte
 	inFlight int
 
@@ -50,6 +44,31 @@ type loop struct {
 	recorder   *recorder
 	progress   int64 // ns, when the latest input came
 	reconnects int
+}
+
+// A mover carries bytes between connections and the loop; everything runs on the
+// loop's thread.
+type mover interface {
+	// name is for the report.
+	name() string
+	// add takes over c, whose blocking socket is fresh.
+	add(c *conn) error
+	// send takes p before it returns; what does not fit goes out later.
+	send(c *conn, p []byte) error
+	// wait blocks until something happened, at most ns, and reports it to the inbox.
+	wait(ns int64) error
+	// drop closes the socket of c; nothing more is reported of it.
+	drop(c *conn)
+	// close ends all that is left.
+	close()
+}
+
+// An inbox is told what a mover found; it may add and drop connections meanwhile.
+type inbox interface {
+	// input is called with bytes in order; p is valid during the call.
+	input(c *conn, p []byte) error
+	// broken is called when no more input will come.
+	broken(c *conn) error
 }
 
 var errServerGone = errors.New("the server is gone")
@@ -65,14 +84,12 @@ func newLoop(c *config, d dialect) (*loop, error) {
 	if err != nil {
 		return nil, err
 	}
-	epfd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
-	if err != nil {
-		return nil, fmt.Errorf("epoll_create1: %w", err)
-	}
 	l := &loop{
-		dialect: d, ops: d.operations(), addr: addr, base: time.Now(), spin: int64(c.spin), patience: int64(drainMax), epfd: epfd,
-		events: make([]unix.EpollEvent, eventsMax), recv: make([]byte, recvBytes),
-		free: make([]*conn, c.connections),
+		dialect: d, ops: d.operations(), addr: addr, base: time.Now(),
+		spin: int64(c.spin), patience: int64(drainMax), free: make([]*conn, c.connections),
+	}
+	if l.mover, err = newMover(c, l); err != nil {
+		return nil, err
 	}
 	for i := range c.connections {
 		l.conns = append(l.conns, newConn(i, c.pipeline))
@@ -84,15 +101,32 @@ func newLoop(c *config, d dialect) (*loop, error) {
 	return l, nil
 }
 
+// newMover is the one that c names; auto takes the ring where there is one.
+func newMover(c *config, to inbox) (mover, error) {
+	if c.engine != "epoll" {
+		m, err := newUringMover(c.connections, to)
+		if err == nil {
+			return m, nil
+		}
+		if c.engine == "uring" || !errors.Is(err, errNoRing) {
+			return nil, err
+		}
+	}
+	return newEpollMover(c.connections, to)
+}
+
+// engine names the mover.
+func (l *loop) engine() string { return l.mover.name() }
+
 // close ends all connections.
 func (l *loop) close() {
 	for _, c := range l.conns {
 		if c.fd >= 0 {
-			_ = unix.Close(c.fd)
+			l.mover.drop(c)
 			c.fd = -1
 		}
 	}
-	_ = unix.Close(l.epfd)
+	l.mover.close()
 	runtime.UnlockOSThread()
 }
 
@@ -111,14 +145,16 @@ func (l *loop) run(p pacer, r *recorder) error {
 	l.begin(p, r)
 	for {
 		l.clock()
-		l.dispatch()
+		if err := l.dispatch(); err != nil {
+			return err
+		}
 		if p.done(l.now) && l.inFlight == 0 {
 			return nil
 		}
 		if l.overdue() > 0 {
 			return l.abandon()
 		}
-		if err := l.turn(); err != nil {
+		if err := l.mover.wait(l.sleep()); err != nil {
 			return err
 		}
 	}
@@ -147,20 +183,23 @@ func (l *loop) overdue() int64 {
 
 // dispatch gives due requests to free connections, one each: in an open loop that
 // spreads them, in a closed one it happens once per connection and phase.
-func (l *loop) dispatch() {
+func (l *loop) dispatch() error {
 	for l.freeN > 0 {
 		start, ok := l.pacer.take(l.now)
 		if !ok {
-			return
+			return nil
 		}
 		c := l.free[l.freeAt]
 		l.freeAt = (l.freeAt + 1) % len(l.free)
 		l.freeN--
 		c.free = false
 		l.send = l.add(l.send[:0], c, start)
-		l.flush(c)
+		if err := l.flush(c); err != nil {
+			return err
+		}
 		l.release(c)
 	}
+	return nil
 }
 
 // release puts a connection with room at the end of the free ring.
@@ -185,8 +224,8 @@ func (l *loop) add(dst []byte, c *conn, start int64) []byte {
 }
 
 // refill sends as many requests as are due and the connection has room for, in
-// one write.
-func (l *loop) refill(c *conn) {
+// one go.
+func (l *loop) refill(c *conn) error {
 	l.send = l.send[:0]
 	for c.room() {
 		start, ok := l.pacer.take(l.now)
@@ -195,112 +234,44 @@ func (l *loop) refill(c *conn) {
 		}
 		l.send = l.add(l.send, c, start)
 	}
-	if len(l.send) > 0 {
-		l.flush(c)
-	}
 	l.release(c)
+	return l.flush(c)
 }
 
-// flush writes l.send to c, behind what is still unsent.
-func (l *loop) flush(c *conn) {
-	if len(c.out) > 0 {
-		c.out = append(c.out, l.send...)
-		return
+// flush sends what stands in l.send.
+func (l *loop) flush(c *conn) error {
+	if len(l.send) == 0 {
+		return nil
 	}
-	n, err := unix.Write(c.fd, l.send)
-	if err != nil {
-		n = 0 // EAGAIN waits for room; the dead connection behind any other error is reported by read
-	}
-	l.recorder.sent += int64(n)
-	if n < len(l.send) {
-		c.out = append(c.out[:0], l.send[n:]...)
-	}
+	l.recorder.sent += int64(len(l.send))
+	return l.mover.send(c, l.send)
 }
 
-// resume continues a short write.
-func (l *loop) resume(c *conn) {
-	n, err := unix.Write(c.fd, c.out)
-	if err != nil {
-		return
-	}
-	l.recorder.sent += int64(n)
-	c.out = c.out[:copy(c.out, c.out[n:])]
-}
-
-// turn waits and handles what came.
-func (l *loop) turn() error {
-	n, err := l.wait()
-	if err != nil {
-		return err
-	}
-	for i := range n {
-		e := &l.events[i]
-		c := l.conns[e.Fd]
-		if e.Events&unix.EPOLLOUT != 0 && len(c.out) > 0 {
-			l.resume(c)
-		}
-		if e.Events&^unix.EPOLLOUT == 0 {
-			continue
-		}
-		if err := l.drain(c, e.Events&^(unix.EPOLLIN|unix.EPOLLOUT) != 0); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// wait sleeps until input comes, a request is due that a connection could carry,
-// or the phase is overdue.
-func (l *loop) wait() (int, error) {
+// sleep is how long there is nothing to do but wait for input: until a request is due
+// that a connection could carry, or the phase is overdue.
+func (l *loop) sleep() int64 {
 	ns := max(-l.overdue(), 0)
 	if l.freeN > 0 && !l.pacer.done(l.now) {
 		ns = max(min(ns, l.pacer.wait(l.now)), 0)
 	}
 	if ns <= l.spin {
-		ns = 0
+		return 0
 	}
-	l.timeout = unix.NsecToTimespec(ns)
-	// The kernel reads the timespec and writes the events during the call only;
-	// both belong to l, which outlives it. A signal set of 0 is allowed.
-	n, _, errno := unix.Syscall6(unix.SYS_EPOLL_PWAIT2, uintptr(l.epfd),
-		uintptr(unsafe.Pointer(&l.events[0])), uintptr(len(l.events)),
-		uintptr(unsafe.Pointer(&l.timeout)), 0, 0)
-	if errno == unix.EINTR {
-		return 0, nil
-	}
-	if errno != 0 {
-		return 0, fmt.Errorf("epoll_pwait2: %w", errno)
-	}
-	return int(n), nil
+	return ns
 }
 
-// drain reads all input of c, and then sends the next requests. A short read means
-// that nothing is left (epoll(7), question 9), except for the end of the input when
-// the event announced one.
-func (l *loop) drain(c *conn, ended bool) error {
-	for {
-		n, err := unix.Read(c.fd, l.recv)
-		if err == unix.EINTR {
-			continue
-		}
-		if err == unix.EAGAIN {
-			break
-		}
-		if err != nil || n <= 0 {
-			return l.lose(c, "connection closed")
-		}
-		l.progress = l.clock()
-		l.recorder.received += int64(n)
-		if err := l.parse(c, l.recv[:n]); err != nil {
-			return l.lose(c, err.Error())
-		}
-		if n < len(l.recv) && !ended {
-			break
-		}
+// input is called by the mover: it parses, and sends the next requests.
+func (l *loop) input(c *conn, p []byte) error {
+	l.progress = l.clock()
+	l.recorder.received += int64(len(p))
+	if err := l.parse(c, p); err != nil {
+		return l.lose(c, err.Error())
 	}
-	l.refill(c)
-	return nil
+	return l.refill(c)
 }
+
+// broken is called by the mover.
+func (l *loop) broken(c *conn) error { return l.lose(c, "connection closed") }
 
 // parse hands input to the connection, joined with what was kept of a cut answer.
 func (l *loop) parse(c *conn, input []byte) error {
@@ -330,7 +301,7 @@ func (l *loop) answered(s shot, failure string) {
 func (l *loop) aside(c *conn, answer []byte) {
 	if len(answer) > 0 {
 		l.send = append(l.send[:0], answer...)
-		l.flush(c)
+		_ = l.flush(c) // a ring that cannot be entered is reported by the next wait
 	}
 }
 
@@ -341,9 +312,7 @@ func (l *loop) lose(c *conn, cause string) error {
 		l.inFlight--
 		l.recorder.failed(cause, l.now)
 	}
-	if c.fd >= 0 {
-		_ = unix.Close(c.fd) // leaves the epoll set with it
-	}
+	l.mover.drop(c)
 	c.fd, c.need, c.in, c.out = -1, 0, c.in[:0], c.out[:0]
 	if l.reconnects++; l.reconnects > reconnectsMax {
 		return fmt.Errorf("%w: %d connections broke, the last by: %s", errServerGone, l.reconnects, cause)
@@ -352,8 +321,7 @@ func (l *loop) lose(c *conn, cause string) error {
 		return fmt.Errorf("%w (%s): %w", errServerGone, cause, err)
 	}
 	l.clock()
-	l.refill(c)
-	return nil
+	return l.refill(c)
 }
 
 // abandon records everything that was never answered.

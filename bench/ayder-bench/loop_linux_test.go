@@ -17,6 +17,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"ayder/bench/result"
 )
 
@@ -78,11 +80,28 @@ func startBroker(t *testing.T) (*broker, string) {
 	return b, strings.TrimPrefix(s.URL, "http://")
 }
 
+// engine is what bench adds to every command line; eachEngine sets it.
+var engine = "auto"
+
+// eachEngine runs a test over io_uring, where there is one, and over epoll.
+func eachEngine(t *testing.T, test func(t *testing.T)) {
+	for _, engine = range []string{"uring", "epoll"} {
+		if r, err := newRing(); engine == "uring" && err != nil {
+			t.Logf("without io_uring: %v", err)
+			continue
+		} else if err == nil {
+			r.close()
+		}
+		t.Run(engine, test)
+	}
+	engine = "auto"
+}
+
 // bench runs the whole program and decodes its JSON.
 func bench(t *testing.T, wantCode int, args ...string) *result.Result {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
-	if code := run(append(args, "-json", "-"), &stdout, &stderr); code != wantCode {
+	if code := run(append(args, "-engine", engine, "-json", "-"), &stdout, &stderr); code != wantCode {
 		t.Fatalf("exit code %d, want %d\n%s", code, wantCode, stderr.String())
 	}
 	if wantCode == 2 {
@@ -95,9 +114,14 @@ func bench(t *testing.T, wantCode int, args ...string) *result.Result {
 	return &r
 }
 
-func TestClosedLoop(t *testing.T) {
+func TestClosedLoop(t *testing.T) { eachEngine(t, closedLoop) }
+
+func closedLoop(t *testing.T) {
 	b, addr := startBroker(t)
 	r := bench(t, 0, "-addr", addr, "-c", "8", "-n", "2000", "-warmup", "0s", "-stages", "-partitions", "3")
+	if engine != "auto" && r.Engine != engine {
+		t.Errorf("engine %s, want %s", r.Engine, engine)
+	}
 	if r.Requests != 2000 || r.Latency.Count != 2000 || b.produced.Load() != 2000 || r.ErrorCount() != 0 {
 		t.Errorf("%+v; the server counted %d", r, b.produced.Load())
 	}
@@ -109,7 +133,9 @@ func TestClosedLoop(t *testing.T) {
 	}
 }
 
-func TestClosedLoopForATime(t *testing.T) {
+func TestClosedLoopForATime(t *testing.T) { eachEngine(t, closedLoopForATime) }
+
+func closedLoopForATime(t *testing.T) {
 	_, addr := startBroker(t)
 	r := bench(t, 0, "-addr", addr, "-c", "2", "-d", "200ms", "-warmup", "50ms")
 	if r.Requests == 0 || r.ElapsedS < 0.1 {
@@ -117,7 +143,9 @@ func TestClosedLoopForATime(t *testing.T) {
 	}
 }
 
-func TestPipelining(t *testing.T) {
+func TestPipelining(t *testing.T) { eachEngine(t, pipelining) }
+
+func pipelining(t *testing.T) {
 	b, addr := startBroker(t)
 	r := bench(t, 0, "-addr", addr, "-c", "2", "-pipeline", "16", "-n", "1000", "-warmup", "0s")
 	if r.Requests != 1000 || b.produced.Load() != 1000 {
@@ -125,7 +153,9 @@ func TestPipelining(t *testing.T) {
 	}
 }
 
-func TestOpenLoop(t *testing.T) {
+func TestOpenLoop(t *testing.T) { eachEngine(t, openLoop) }
+
+func openLoop(t *testing.T) {
 	b, addr := startBroker(t)
 	r := bench(t, 0, "-addr", addr, "-c", "4", "-rate", "2000", "-d", "250ms", "-warmup", "100ms")
 	if r.Requests != 500 || r.SendLag == nil || r.SendLag.Count != 500 || b.produced.Load() != 700 {
@@ -133,7 +163,9 @@ func TestOpenLoop(t *testing.T) {
 	}
 }
 
-func TestWorkloads(t *testing.T) {
+func TestWorkloads(t *testing.T) { eachEngine(t, workloads) }
+
+func workloads(t *testing.T) {
 	b, addr := startBroker(t)
 	consume := bench(t, 0, "-addr", addr, "-workload", "consume", "-prefill", "5000", "-c", "3", "-n", "50", "-warmup", "0s")
 	if b.produced.Load() != 5000 || b.pages.Load() != 50 || consume.Messages != 5000 {
@@ -156,7 +188,9 @@ func TestWorkloads(t *testing.T) {
 }
 
 // TestLargeRequests does not fit into the socket's buffer, so writes are cut.
-func TestLargeRequests(t *testing.T) {
+func TestLargeRequests(t *testing.T) { eachEngine(t, largeRequests) }
+
+func largeRequests(t *testing.T) {
 	b, addr := startBroker(t)
 	r := bench(t, 0, "-addr", addr, "-size", "6000000", "-n", "5", "-c", "2", "-warmup", "0s")
 	if r.Requests != 5 || r.BytesSent < 30_000_000 || b.produced.Load() != 5 {
@@ -164,9 +198,33 @@ func TestLargeRequests(t *testing.T) {
 	}
 }
 
+// TestMoreAnswersThanBuffers has all connections answered at once, more of them than
+// the ring has buffers for.
+func TestMoreAnswersThanBuffers(t *testing.T) { eachEngine(t, moreAnswersThanBuffers) }
+
+func moreAnswersThanBuffers(t *testing.T) {
+	b, addr := startBroker(t)
+	const connections = ringBuffers + 200
+	b.stall.Lock()
+	go func() {
+		defer b.stall.Unlock()
+		for end := time.Now().Add(20 * time.Second); b.produced.Load() < connections && time.Now().Before(end); {
+			time.Sleep(time.Millisecond)
+		}
+	}()
+	r := bench(t, 0, "-addr", addr, "-c", strconv.Itoa(connections), "-n", strconv.Itoa(3*connections), "-warmup", "0s")
+	if r.Requests != 3*connections || r.ErrorCount() != 0 {
+		t.Errorf("%d answers, errors %v", r.Requests, r.Errors)
+	}
+}
+
 // TestStallIsSeenByEveryScheduledRequest is the point of the open loop. The server
 // stops for a while; a closed loop would report one slow request per connection.
 func TestStallIsSeenByEveryScheduledRequest(t *testing.T) {
+	eachEngine(t, stallIsSeenByEveryScheduledRequest)
+}
+
+func stallIsSeenByEveryScheduledRequest(t *testing.T) {
 	b, addr := startBroker(t)
 	const stall = 400 * time.Millisecond
 	go func() {
@@ -177,7 +235,7 @@ func TestStallIsSeenByEveryScheduledRequest(t *testing.T) {
 		time.Sleep(stall)
 		b.stall.Unlock()
 	}()
-	c, err := parseConfig([]string{"-addr", addr, "-c", "2", "-rate", "1000", "-n", "1000", "-warmup", "0s"}, io.Discard)
+	c, err := parseConfig([]string{"-engine", engine, "-addr", addr, "-c", "2", "-rate", "1000", "-n", "1000", "-warmup", "0s"}, io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -198,7 +256,9 @@ func TestStallIsSeenByEveryScheduledRequest(t *testing.T) {
 	}
 }
 
-func TestErrorsFailTheRun(t *testing.T) {
+func TestErrorsFailTheRun(t *testing.T) { eachEngine(t, errorsFailTheRun) }
+
+func errorsFailTheRun(t *testing.T) {
 	b, addr := startBroker(t)
 	b.refuse.Store(true)
 	args := []string{"-addr", addr, "-workload", "health", "-n", "20", "-warmup", "0s", "-c", "2"}
@@ -215,7 +275,9 @@ func TestErrorsFailTheRun(t *testing.T) {
 }
 
 // TestClosingServer answers three requests per connection and goes.
-func TestClosingServer(t *testing.T) {
+func TestClosingServer(t *testing.T) { eachEngine(t, closingServer) }
+
+func closingServer(t *testing.T) {
 	addr := serve(t, func(s net.Conn) {
 		defer s.Close()
 		buf := make([]byte, 4096)
@@ -232,7 +294,9 @@ func TestClosingServer(t *testing.T) {
 	}
 }
 
-func TestServerThatIsNotThere(t *testing.T) {
+func TestServerThatIsNotThere(t *testing.T) { eachEngine(t, serverThatIsNotThere) }
+
+func serverThatIsNotThere(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -244,12 +308,16 @@ func TestServerThatIsNotThere(t *testing.T) {
 	bench(t, 2, "-addr", "127.0.0.1:notaport", "-workload", "health", "-n", "1")
 }
 
-func TestServerThatKeepsClosing(t *testing.T) {
+func TestServerThatKeepsClosing(t *testing.T) { eachEngine(t, serverThatKeepsClosing) }
+
+func serverThatKeepsClosing(t *testing.T) {
 	addr := serve(t, func(s net.Conn) { s.Close() })
 	bench(t, 2, "-addr", addr, "-workload", "health", "-n", "100000", "-c", "1", "-warmup", "0s")
 }
 
-func TestGarbageIsAnError(t *testing.T) {
+func TestGarbageIsAnError(t *testing.T) { eachEngine(t, garbageIsAnError) }
+
+func garbageIsAnError(t *testing.T) {
 	addr := serve(t, func(s net.Conn) {
 		defer s.Close()
 		_, _ = s.Read(make([]byte, 4096))
@@ -261,12 +329,58 @@ func TestGarbageIsAnError(t *testing.T) {
 	}
 }
 
+// TestConnectAfterASignal looks at what is left when connect was interrupted.
+func TestConnectAfterASignal(t *testing.T) {
+	_, addr := startBroker(t)
+	for _, test := range []struct {
+		addr string
+		want error
+	}{{addr, nil}, {"127.0.0.1:1", unix.ECONNREFUSED}} {
+		sa, err := resolve(test.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer unix.Close(fd)
+		// A non-blocking connect is where an interrupted one would be. One that
+		// fails at once has had its say already.
+		if err := unix.Connect(fd, sa); err != unix.EINPROGRESS && err != nil {
+			if err != test.want {
+				t.Errorf("%s: %v", test.addr, err)
+			}
+			continue
+		}
+		if err := connected(fd); err != test.want {
+			t.Errorf("%s: %v, want %v", test.addr, err, test.want)
+		}
+	}
+}
+
+func TestResolve(t *testing.T) {
+	for addr, want := range map[string]string{
+		"127.0.0.1:80": "*unix.SockaddrInet4", ":80": "*unix.SockaddrInet4", "[::1]:80": "*unix.SockaddrInet6",
+	} {
+		sa, err := resolve(addr)
+		if got := fmt.Sprintf("%T", sa); err != nil || got != want {
+			t.Errorf("%s is %s, %v", addr, got, err)
+		}
+	}
+	if sa, err := resolve("no port"); err == nil {
+		t.Errorf("an address without a port is %v", sa)
+	}
+}
+
 // TestSilentServer never answers: the phase ends all the same, and everything that
 // was scheduled is counted with the time it waited.
-func TestSilentServer(t *testing.T) {
+func TestSilentServer(t *testing.T) { eachEngine(t, silentServer) }
+
+func silentServer(t *testing.T) {
 	addr := serve(t, func(s net.Conn) { _, _ = io.Copy(io.Discard, s) })
 	c := testConfig("health")
-	c.addr, c.connections = addr, 2
+	c.addr, c.connections, c.engine = addr, 2, engine
 	d, err := c.dialect()
 	if err != nil {
 		t.Fatal(err)
@@ -288,7 +402,9 @@ func TestSilentServer(t *testing.T) {
 	}
 }
 
-func TestSpin(t *testing.T) {
+func TestSpin(t *testing.T) { eachEngine(t, spin) }
+
+func spin(t *testing.T) {
 	_, addr := startBroker(t)
 	r := bench(t, 0, "-addr", addr, "-workload", "health", "-rate", "500", "-n", "20", "-spin", "50us", "-warmup", "0s")
 	if r.Requests != 20 {
@@ -296,7 +412,9 @@ func TestSpin(t *testing.T) {
 	}
 }
 
-func TestNATSEndToEnd(t *testing.T) {
+func TestNATSEndToEnd(t *testing.T) { eachEngine(t, nATSEndToEnd) }
+
+func nATSEndToEnd(t *testing.T) {
 	var published atomic.Int64
 	addr := serve(t, func(s net.Conn) {
 		fakeNATS(s, func(subject string) string {
@@ -312,7 +430,9 @@ func TestNATSEndToEnd(t *testing.T) {
 	}
 }
 
-func TestRESPEndToEnd(t *testing.T) {
+func TestRESPEndToEnd(t *testing.T) { eachEngine(t, rESPEndToEnd) }
+
+func rESPEndToEnd(t *testing.T) {
 	addr := serve(t, func(s net.Conn) {
 		defer s.Close()
 		for buf := make([]byte, 4096); ; {
@@ -341,7 +461,9 @@ func TestDisk(t *testing.T) {
 }
 
 // TestLoopAllocates: a run of many requests allocates no more than one of few.
-func TestLoopAllocates(t *testing.T) {
+func TestLoopAllocates(t *testing.T) { eachEngine(t, loopAllocates) }
+
+func loopAllocates(t *testing.T) {
 	addr := serve(t, func(s net.Conn) {
 		defer s.Close()
 		answer := []byte("HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\n{\"ok\":true}")
@@ -355,7 +477,7 @@ func TestLoopAllocates(t *testing.T) {
 		}
 	})
 	c := testConfig("health")
-	c.addr, c.connections = addr, 2
+	c.addr, c.connections, c.engine = addr, 2, engine
 	d, err := c.dialect()
 	if err != nil {
 		t.Fatal(err)

@@ -9,8 +9,8 @@
 // only.
 //
 // The parts: pacer.go decides when requests begin, dialect.go and its three
-// implementations what they look like, loop_linux.go moves the bytes, recorder.go
-// counts, report.go prints. -target disk measures no server but one synced write
+// implementations what they look like, loop_linux.go drives them over io_uring or
+// epoll, recorder.go counts, report.go prints. -target disk measures no server but one synced write
 // (disk_linux.go), the yardstick for all of them.
 //
 // Exit code 0: every request was answered as expected. 1: some were not. 2: the run
@@ -102,7 +102,7 @@ func measured(c *config, l *loop, d dialect) (*measurement, error) {
 		return nil, err
 	}
 	m := &measurement{total: r.all(), result: &result.Result{
-		Target: c.target, Workload: c.workload, Connections: c.connections, Pipeline: c.pipeline, RatePerS: c.rate,
+		Engine: l.engine(), Target: c.target, Workload: c.workload, Connections: c.connections, Pipeline: c.pipeline, RatePerS: c.rate,
 	}}
 	r.fill(m.result, begin)
 	if err := cpu.stop(m.result); err != nil {

@@ -142,7 +142,7 @@ func printTotals(w io.Writer, r *result.Result) error {
 		fmt.Fprintf(&b, "; %s: %d", name, r.Errors[name])
 	}
 	fmt.Fprintf(&b, "\nbytes sent %d, received %d\n", r.BytesSent, r.BytesRecv)
-	printCPU(&b, "client", r.ClientCPU)
+	printCPU(&b, strings.TrimSpace("client "+r.Engine), r.ClientCPU)
 	if r.Server != nil {
 		printCPU(&b, "server", r.Server.CPU)
 		fmt.Fprintf(&b, "server memory %.1f MiB resident, %.1f MiB at most\n", mib(r.Server.RSSBytes), mib(r.Server.RSSPeak))

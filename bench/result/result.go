@@ -16,6 +16,7 @@ import (
 
 // Result is one run of the load generator.
 type Result struct {
+	Engine      string  `json:"engine,omitempty"` // how the client moves bytes
 	Target      string  `json:"target"`
 	Workload    string  `json:"workload"`
 	Connections int     `json:"connections"`
