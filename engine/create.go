@@ -8,7 +8,8 @@ import (
 )
 
 // Creating topics. Only the catalogue's shard accepts this, so names and ids need no agreement between
-// loops: what was applied and what that shard has in flight is everything there is.
+// loops: what was applied and what that shard has in flight is everything there is. A second request for a
+// topic in flight is told in which batch, so that its answer can wait for the same commit.
 
 // CreationState says how a request to create a topic ended.
 type CreationState uint8

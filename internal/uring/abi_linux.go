@@ -1,6 +1,8 @@
 package uring
 
 // The kernel's structures and numbers, from include/uapi/linux/io_uring.h. The suite checks sizes and offsets.
+// They are spelt out here because giouring keeps some of them unexported and has others wrong, and both
+// inner rings must mean the same bytes.
 
 // SQE is one submission entry, 64 bytes, laid out as the kernel reads it. Fill it with a Prep method, then UserData.
 type SQE struct {
