@@ -6,9 +6,11 @@
 //	nethttp/       the consume page served the usual way, for comparison
 //	hgrm/          HdrHistogram percentile files, written and read
 //	result/        the shape of one measurement, shared by ayder-bench and suite
+//	proc/          processor time and memory of a process
 //	plot/          .hgrm files to one SVG picture
 //	wrk/           scripts for wrk and wrk2, to check ayder-bench against another client
 //	run.sh         builds and runs suite; `make bench` calls it
+//	publish.sh     puts the last report and its pictures into BENCHMARKS.md
 //
 // Two habits hold everywhere here. A comparison is made in one run, in interleaved
 // rounds, and its median is reported: two runs on a shared machine differ by more
