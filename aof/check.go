@@ -172,8 +172,8 @@ func (a *audit) segment(s *segment) error {
 	x := newIndex()
 	whole := a.expect == s.first
 	err := a.sweep(s, func(f *frameAt, sweep *sweeper) bool {
+		whole = whole && f.Index == a.expect
 		if !a.frame(s, f, sweep) {
-			whole = false
 			return true
 		}
 		twin.note(f.Index, f.pos, f.end(), f.TimeMs)

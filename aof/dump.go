@@ -10,6 +10,10 @@ import (
 	"ayder/internal/record"
 )
 
+// Dump shows what is in the files, for people and for scripts that grep: one line per segment, frame, section and record,
+// each field with its name before it. It goes through the same sweeper as Check, so that what lies behind damage is
+// shown too, and says where it had to search.
+
 // DumpOptions choose what Dump prints.
 type DumpOptions struct {
 	From, To uint64 // indexes, both inclusive; To 0: to the end

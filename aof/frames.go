@@ -8,6 +8,10 @@ import (
 	"ayder/internal/record"
 )
 
+// Reading by index: Raft asks for entries by their place in the log, not by stream and offset. A segment has about one mark
+// (index → position) per 64 KiB, on the heap while it is new and in its sidecar later; from the mark the
+// headers are walked to the frame. In memory that is a few dozen headers, without a system call.
+
 // frameReader serves ReadFrame: one cold reader behind a lock.
 type frameReader struct {
 	l  *Log

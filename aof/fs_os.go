@@ -13,7 +13,8 @@ import (
 )
 
 // This is the part of the operating system's FS that all Unix systems share; how a file is opened
-// for durable writes differs (fs_linux.go, fs_other.go).
+// for durable writes differs (fs_linux.go, fs_other.go). Names, locks and small files go through package os; what
+// the log itself writes goes through descriptors that need page-aligned memory and whole blocks.
 
 const (
 	lockName = "LOCK"

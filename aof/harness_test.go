@@ -2,6 +2,7 @@ package aof_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -272,3 +273,11 @@ func mustBe(t *testing.T, err, kind error) {
 }
 
 func castagnoli(b []byte) uint32 { return crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)) }
+
+// resealSidecar puts the right checksums into a changed sidecar.
+func resealSidecar(b []byte) {
+	le := binary.LittleEndian
+	head := 96 + 48*int(le.Uint32(b[64:]))
+	le.PutUint32(b[76:], castagnoli(b[head:]))
+	le.PutUint32(b[12:], castagnoli(b[16:head]))
+}

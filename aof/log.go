@@ -12,6 +12,11 @@ import (
 	"ayder/internal/record"
 )
 
+// The Log joins the parts: writers place frames and extend the durable prefix (place.go, writer.go), the keeper and the
+// indexer do what is slow (keeper.go, indexer.go), readers go by the index (reader.go). Its state is small: which segment is
+// active and where it ends, which commits are in flight, which spares are ready. One mutex guards it; what readers
+// and Admit need at every call is atomic beside it.
+
 // Log is one directory of segments. Writers (one per loop) append; any goroutine reads.
 type Log struct {
 	o     Options

@@ -2,6 +2,10 @@ package aof
 
 import "sync"
 
+// Loops without io_uring hand their durable writes to threads. The loop must not block, so a few goroutines do, one write
+// each; the outcome is posted back to the loop, because everything about a writer happens there. A write's object, and the
+// function that is posted for it, are made once and used again.
+
 // PoolSubmitter does the durable writes of one writer with blocking calls on a few goroutines, for loops without
 // io_uring: each commit costs two hand-offs between threads, 50 to 100 µs.
 type PoolSubmitter struct {

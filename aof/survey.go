@@ -9,8 +9,10 @@ import (
 	"strings"
 )
 
-// survey is what a directory holds, by names, header blocks and first frames. Recovery and Check start from it;
-// making one changes nothing.
+// survey is what a directory holds, by names, header blocks and first frames. Recovery, Check and Dump start from it;
+// making one changes nothing. A spare whose first frame is valid counts as a segment: it was in use and not yet renamed. One
+// whose first frame is missing stays a spare, whatever else it holds: nothing in it can have been acknowledged, unless a
+// witness says so (scan.go).
 type survey struct {
 	segments    []*segment // hold frames, or have a segment's name; by first index
 	spares      []*segment // ready spares without a first frame

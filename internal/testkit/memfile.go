@@ -13,6 +13,10 @@ import (
 	"ayder/aof"
 )
 
+// A file has its content twice: as programs see it, and as the disk has it. Buffered writes change the first and mark
+// sectors dirty; Sync copies those to the second. A durable write has a beginning and an end, so that several can be
+// in flight: only its end changes anything, and a crash before that keeps any of its sectors.
+
 // ErrCrashed is what a file of an earlier life answers.
 var ErrCrashed = errors.New("file of a life before the crash")
 
