@@ -68,17 +68,23 @@ func (s *Section) Records() RecordIter {
 func (it *RecordIter) Err() error { return it.err }
 
 // Next returns the next record, or false at the end or at something that does not decode.
-func (it *RecordIter) Next() (Record, bool) {
+func (it *RecordIter) Next() (r Record, ok bool) {
+	ok = it.Read(&r)
+	return r, ok
+}
+
+// Read is Next into a record of the caller's: a Record is 120 bytes, and a page reads hundreds.
+func (it *RecordIter) Read(r *Record) bool {
 	if it.err != nil || len(it.body) == 0 {
-		return Record{}, false
+		return false
 	}
-	r, size, ok := readRecord(it.body)
+	size, ok := r.decode(it.body)
 	if !ok {
 		it.err = ErrMalformed
-		return Record{}, false
+		return false
 	}
 	it.body = it.body[size:]
-	return r, true
+	return true
 }
 
 // Skip passes over n records by their sizes alone.
@@ -93,15 +99,16 @@ func (it *RecordIter) Skip(n int) {
 	}
 }
 
-func readRecord(b []byte) (r Record, size int, ok bool) {
+// decode fills r from the start of b.
+func (r *Record) decode(b []byte) (size int, ok bool) {
 	if len(b) < RecordHeaderBytes {
-		return r, 0, false
+		return 0, false
 	}
 	le := binary.LittleEndian
 	size = int(le.Uint32(b))
 	idem, key, headers := int(le.Uint16(b[6:])), int(le.Uint32(b[16:])), int(le.Uint32(b[20:]))
 	if size > len(b) || key > size || headers > size || RecordHeaderBytes+idem+key+headers > size {
-		return r, 0, false
+		return 0, false
 	}
 	r.TimeMs = le.Uint64(b[8:])
 	r.HasKey, r.HasIdem = b[4]&FlagKey != 0, b[4]&FlagIdem != 0
@@ -109,7 +116,7 @@ func readRecord(b []byte) (r Record, size int, ok bool) {
 	r.Key, b = b[:key:key], b[key:]
 	r.Idem, b = b[:idem:idem], b[idem:]
 	r.Headers, r.Value = b[:headers:headers], b[headers:]
-	return r, size, true
+	return size, true
 }
 
 // AppendHeader encodes one header of a record at the end of b.
