@@ -43,6 +43,7 @@ type conn struct {
 // connection's buffer holds only what is not decoded yet.
 type chunkedBody struct {
 	decoder httpparse.Chunked
+	isHead  bool // a HEAD with a body: strange, but allowed
 	head    []byte
 	body    []byte
 }
@@ -87,7 +88,7 @@ func (c *conn) next(buf []byte) int {
 	}
 	n, err := l.parser.Resume(buf, &c.progress, &l.server.options.HTTP)
 	if err != nil {
-		return c.refuse(err, len(buf))
+		return c.refuse(err, l.parser.Request.Method == httpparse.HEAD, len(buf))
 	}
 	if n == 0 {
 		return 0
@@ -147,7 +148,7 @@ func (c *conn) beginChunked(req *httpparse.Request, head []byte, have int) int {
 	if c.early(req, head, have) {
 		return have
 	}
-	c.chunked = &chunkedBody{head: append([]byte(nil), head...)}
+	c.chunked = &chunkedBody{isHead: req.Method == httpparse.HEAD, head: append([]byte(nil), head...)}
 	return len(head)
 }
 
@@ -158,7 +159,7 @@ func (c *conn) nextChunk(buf []byte) int {
 	ch.body = out
 	if err != nil {
 		c.chunked = nil
-		return c.refuse(err, len(buf))
+		return c.refuse(err, ch.isHead, len(buf))
 	}
 	if !done {
 		return used
@@ -225,14 +226,14 @@ func (c *conn) exchange(req *httpparse.Request, head, body []byte) *exchange {
 
 // refuse answers a request that breaks the rules of HTTP, after those before it, and closes: where
 // the next request would start is unknown.
-func (c *conn) refuse(err error, have int) int {
+func (c *conn) refuse(err error, head bool, have int) int {
 	at := now()
 	first := c.firstAt
 	if first == 0 {
 		first = at
 	}
 	m := meta{first: first, complete: at, started: at, route: uint16(routeOther), flags: wantsClose}
-	if _, parsed := err.(*httpparse.Error); parsed && c.loop.parser.Request.Method == httpparse.HEAD {
+	if head {
 		m.flags |= isHead
 	}
 	c.closing = true
@@ -337,6 +338,7 @@ func (c *conn) timeout() {
 		c.net.CloseWhenSent()
 		return
 	}
+	head := c.chunked != nil && c.chunked.isHead
 	c.chunked = nil
-	c.refuse(errHeadTimeout, 0)
+	c.refuse(errHeadTimeout, head, 0)
 }

@@ -134,17 +134,20 @@ func (pg *page) section(s record.Section) bool {
 		offset = pg.next
 	}
 	for m, ok := it.Next(); ok; m, ok = it.Next() {
-		if offset >= pg.end || pg.count >= pg.limit || pg.count > 0 && len(pg.out) >= pg.bytes {
+		if offset >= pg.end || pg.count >= pg.limit || !pg.append(offset, &m) {
 			return false
 		}
-		pg.append(offset, &m)
 		offset++
 		pg.next = offset
 	}
 	return true
 }
 
-func (pg *page) append(offset uint64, m *record.Record) {
+// append renders a message; false when it makes the page too large. The first one never does.
+func (pg *page) append(offset uint64, m *record.Record) bool {
+	if pg.count > 0 && pg.bytes < len(pg.out)+len(m.Key)+len(m.Value)+pageEndBytes {
+		return false // in any encoding; whether it fits in this one is known once it is rendered
+	}
 	b := pg.out
 	if pg.count > 0 {
 		b = append(b, ',')
@@ -169,9 +172,13 @@ func (pg *page) append(offset uint64, m *record.Record) {
 	if len(m.Headers) > 0 {
 		b = appendHeaders(b, m.Headers)
 	}
-	pg.out = append(b, '}')
+	if b = append(b, '}'); pg.count > 0 && pg.bytes < len(b)+pageEndBytes {
+		return false
+	}
+	pg.out = b
 	pg.count++
 	pg.payload += len(m.Value) + len(m.Key)
+	return true
 }
 
 // appendHeaders renders record headers. A value that is not UTF-8 comes as base64 under the name
@@ -202,6 +209,9 @@ func appendHeader(b, name, value []byte) []byte {
 	return append(b, '"')
 }
 
+// pageEndBytes is the most that finish appends.
+const pageEndBytes = len(`],"count":1000,"next_offset":18446744073709551615,"committed_offset":18446744073709551615,"truncated":false}`)
+
 // finish closes the page.
 func (pg *page) finish() []byte {
 	b := append(pg.out, `],"count":`...)
@@ -218,7 +228,7 @@ func (pg *page) finish() []byte {
 func (l *loop) readElsewhere(x *exchange, pg *page) (reply, error) {
 	l.exclude(x.conn)
 	c, m := x.conn, x.meta
-	pg.out = nil
+	pg.out, pg.count, pg.payload, pg.next = nil, 0, 0, pg.first // from the start, whatever was there already
 	job := func(r Reader) {
 		err := pg.read(r, true)
 		l.net.Post(func() {

@@ -98,7 +98,7 @@ func TestFailureAnswersInOrder(t *testing.T) {
 	time.Sleep(10 * time.Millisecond)
 	f.log.release()
 	for i := range 4 {
-		head := readHead(t, r)
+		head := readHead(t, r, "POST")
 		if closes := strings.Contains(head, "Connection: close"); !strings.HasPrefix(head, "HTTP/1.1 500 ") || closes != (i == 3) {
 			t.Fatalf("answer %d: %s", i, head)
 		}

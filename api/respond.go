@@ -61,15 +61,9 @@ func (l *loop) render(dst []byte, m *meta, durable int64, r *reply) []byte {
 	at := now()
 	dst = append(dst, statusLine(r.status)...)
 	dst = append(dst, l.date...)
-	if r.contentType == "" {
-		dst = append(dst, "Content-Type: application/json\r\nContent-Length: "...)
-	} else {
-		dst = append(dst, "Content-Type: "...)
-		dst = append(dst, r.contentType...)
-		dst = append(dst, "\r\nContent-Length: "...)
+	if r.status != 204 { // which has neither (RFC 9110 section 8.6)
+		dst = appendContent(dst, r)
 	}
-	dst = strconv.AppendInt(dst, int64(len(r.body)), 10)
-	dst = append(dst, '\r', '\n')
 	dst = l.appendTimings(dst, m, durable, at)
 	dst = append(dst, l.server.cors...)
 	dst = append(dst, r.header...)
@@ -85,6 +79,19 @@ func (l *loop) render(dst []byte, m *meta, durable int64, r *reply) []byte {
 	}
 	l.counters.CountRequest(int(m.route), r.status)
 	return dst
+}
+
+// appendContent appends the fields that describe the body.
+func appendContent(dst []byte, r *reply) []byte {
+	if r.contentType == "" {
+		dst = append(dst, "Content-Type: application/json\r\nContent-Length: "...)
+	} else {
+		dst = append(dst, "Content-Type: "...)
+		dst = append(dst, r.contentType...)
+		dst = append(dst, "\r\nContent-Length: "...)
+	}
+	dst = strconv.AppendInt(dst, int64(len(r.body)), 10)
+	return append(dst, '\r', '\n')
 }
 
 // appendTimings records how long each stage took and appends the Server-Timing field.

@@ -2,6 +2,7 @@ package api
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"regexp"
 	"strconv"
@@ -85,7 +86,7 @@ func TestDeadlinesOnOtherLoops(t *testing.T) {
 					return
 				}
 				text := make([]byte, resp.ContentLength)
-				if _, err = r.Read(text); err != nil || !strings.Contains(string(text), fmt.Sprintf(`"partition":%d,`, (i+j)%6)) {
+				if _, err = io.ReadFull(r, text); err != nil || !strings.Contains(string(text), fmt.Sprintf(`"partition":%d,`, (i+j)%6)) {
 					done <- fmt.Errorf("answer %d: %s %v", j, text, err)
 					return
 				}
@@ -137,8 +138,14 @@ func TestServerTimingAndDate(t *testing.T) {
 	for _, on := range []bool{true, false} {
 		f := newFixture(t, "auto", func(o *Options) { o.ServerTiming = on })
 		for _, call := range [][3]string{
-			{"POST", "/broker/topics/t/produce", "commit"}, {"GET", "/broker/consume/t/g/0", ""}, {"GET", "/health", ""}, {"GET", "/metrics", ""},
-			{"GET", "/none", ""}, {"OPTIONS", "/health", ""}, {"POST", "/broker/topics/t/produce?x=1", ""}, {"HEAD", "/ready", ""},
+			{"POST", "/broker/topics/t/produce", "commit"},
+			{"GET", "/broker/consume/t/g/0", ""},
+			{"GET", "/health", ""},
+			{"GET", "/metrics", ""},
+			{"GET", "/none", ""},
+			{"OPTIONS", "/health", ""},
+			{"POST", "/broker/topics/t/produce?x=1", ""},
+			{"HEAD", "/ready", ""},
 		} {
 			_, _, h := f.raw(call[0], call[1], "")
 			got := h.Get("Server-Timing")
