@@ -172,7 +172,7 @@ func (a *audit) segment(s *segment) error {
 	x := newIndex()
 	whole := a.expect == s.first
 	err := a.sweep(s, func(f *frameAt, sweep *sweeper) bool {
-		whole = whole && f.Index == a.expect
+		whole = whole && f.Index == a.expect && !sweep.jumped
 		if !a.frame(s, f, sweep) {
 			return true
 		}
@@ -249,7 +249,7 @@ func (a *audit) frame(s *segment, f *frameAt, sweep *sweeper) bool {
 		a.add(&Damage{File: s.name(), Pos: f.pos, Index: f.Index, Reason: fmt.Sprintf("index where %d was expected", a.expect)})
 		return false
 	}
-	if f.Index > a.expect {
+	if f.Index > a.expect || sweep.jumped {
 		a.gap(s, sweep.gapAt, a.expect, sweep.reason)
 	}
 	a.expect = f.Index + 1
@@ -324,13 +324,14 @@ type sweeper struct {
 	w      window
 	seed   uint64
 	pos    int64
+	jumped bool  // the last frame was found by searching, not where the log would have put it
 	gapAt  int64 // where a frame was looked for in vain before the last one was found
 	reason error // why there was none
 }
 
 // next returns the next valid frame, ok false when the rest of the segment has none.
 func (s *sweeper) next() (f frameAt, ok bool, err error) {
-	s.gapAt, s.reason = s.pos, nil
+	s.gapAt, s.reason, s.jumped = s.pos, nil, false
 	for _, pos := range [...]int64{s.pos, blockUp(s.pos)} {
 		frame, bad, err := s.w.frame(pos, s.seed)
 		if err != nil {
@@ -357,7 +358,7 @@ func (s *sweeper) search() (f frameAt, ok bool, err error) {
 			return f, false, err
 		}
 		if ok {
-			s.pos = f.end()
+			s.pos, s.jumped = f.end(), true
 			return f, true, nil
 		}
 	}
