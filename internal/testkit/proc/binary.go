@@ -17,21 +17,32 @@ import (
 
 var built struct {
 	once sync.Once
-	dir  string
 	bin  string
 	err  error
 }
 
-// Main runs a package's tests and removes the program that they built. Call it from TestMain.
+var scratch struct {
+	once sync.Once
+	dir  string
+	err  error
+}
+
+// Main runs a package's tests and removes what Scratch made. Call it from TestMain.
 func Main(m *testing.M) int {
 	code := m.Run()
-	if built.dir != "" {
-		if err := os.RemoveAll(built.dir); err != nil {
+	if scratch.dir != "" {
+		if err := os.RemoveAll(scratch.dir); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			return max(code, 1)
 		}
 	}
 	return code
+}
+
+// Scratch is a directory for what several tests of a package share, such as programs they build.
+func Scratch() (string, error) {
+	scratch.once.Do(func() { scratch.dir, scratch.err = os.MkdirTemp("", "ayder-test-") })
+	return scratch.dir, scratch.err
 }
 
 // Binary returns the path of the program, built at the first call.
@@ -48,9 +59,12 @@ func buildOnce() {
 	if built.bin = os.Getenv("AYDER_BIN"); built.bin != "" {
 		return
 	}
-	if built.dir, built.err = os.MkdirTemp("", "ayder-bin-"); built.err == nil {
-		built.bin, built.err = Build(built.dir)
+	dir, err := Scratch()
+	if err != nil {
+		built.err = err
+		return
 	}
+	built.bin, built.err = Build(dir)
 }
 
 // Build compiles the program into dir and returns its path.
