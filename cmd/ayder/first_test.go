@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-
 	"net/http"
 	"os"
 	"os/exec"
@@ -90,7 +89,7 @@ func TestCallsOfTheReadme(t *testing.T) {
 // A stop finishes what was begun: every produce that was answered is there afterwards, every one that
 // was not is not half there, and nobody waits for connections that are idle.
 func TestStopDrainsAndRestartFindsEverything(t *testing.T) {
-	eachBackend(t, func(t *testing.T, o proc.Options) {
+	eachBackendAtOnce(t, func(t *testing.T, o proc.Options) {
 		o.Args = []string{"--shutdown-timeout", "10m"} // far beyond the guard: idle connections must not use it up
 		s := proc.Run(t, o)
 		for range 5 {
@@ -139,7 +138,7 @@ func produceUntilClosed(c *proc.Client, partition int, begun chan<- struct{}) (o
 
 // An answer given while the server stops tells the client that the connection ends.
 func TestStopFinishesARequestThatHasBegun(t *testing.T) {
-	eachBackend(t, func(t *testing.T, o proc.Options) {
+	eachBackendAtOnce(t, func(t *testing.T, o proc.Options) {
 		s := proc.Run(t, o)
 		c := s.Connect(t)
 		mustProduce(t, c, "drain", 0, []byte("first"))

@@ -19,14 +19,14 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(proc.Main(m)) }
 
-// big tells that the tests of size are to be run in full.
-func big() bool { return os.Getenv("AYDER_BIG") == "1" }
+// full tells that the tests of size are to be run in full.
+func full() bool { return os.Getenv("AYDER_BIG") == "1" }
 
 // scale is one of three sizes: in full, usual, and with -short.
-func scale[T any](full, usual, short T) T {
+func scale[T any](large, usual, short T) T {
 	switch {
-	case big():
-		return full
+	case full():
+		return large
 	case testing.Short():
 		return short
 	}
@@ -39,6 +39,15 @@ func eachBackend(t *testing.T, test func(t *testing.T, o proc.Options)) {
 	for _, b := range proc.Backends(t) {
 		t.Run(b, func(t *testing.T) { test(t, proc.Options{Backend: b}) })
 	}
+}
+
+// eachBackendAtOnce is eachBackend for tests that mostly wait: the backends run side by side.
+func eachBackendAtOnce(t *testing.T, test func(t *testing.T, o proc.Options)) {
+	t.Helper()
+	eachBackend(t, func(t *testing.T, o proc.Options) {
+		t.Parallel()
+		test(t, o)
+	})
 }
 
 // ayder runs the program to its end and returns what it printed and its exit status.
