@@ -77,6 +77,11 @@ type page struct {
 	bytes     int
 	b64       bool
 
+	partitionText []byte        // `,"partition":N,`
+	timeMs        uint64        // what timeText says
+	timeText      []byte        // `,"ts_ms":N`
+	message       record.Record // the one being rendered
+
 	next    uint64 // behind the last message in out
 	count   int
 	payload int // bytes of their values and keys
@@ -108,6 +113,7 @@ func (l *loop) page(x *exchange, p *engine.Partition) (*page, error) {
 		return nil, errAboveEnd.offsets(p.Floor(), p.Next())
 	}
 	pg.next = pg.first
+	pg.partitionText = append(appendMember(nil, "partition", uint64(pg.stream.Partition)), ',')
 	return pg, nil
 }
 
@@ -133,8 +139,8 @@ func (pg *page) section(s record.Section) bool {
 		it.Skip(int(pg.next - offset))
 		offset = pg.next
 	}
-	for m, ok := it.Next(); ok; m, ok = it.Next() {
-		if offset >= pg.end || pg.count >= pg.limit || !pg.append(offset, &m) {
+	for m := &pg.message; it.Read(m); {
+		if offset >= pg.end || pg.count >= pg.limit || !pg.append(offset, m) {
 			return false
 		}
 		offset++
@@ -154,21 +160,18 @@ func (pg *page) append(offset uint64, m *record.Record) bool {
 	}
 	b = append(b, `{"offset":`...)
 	b = strconv.AppendUint(b, offset, 10)
-	b = append(b, `,"partition":`...)
-	b = strconv.AppendUint(b, uint64(pg.stream.Partition), 10)
-	b = append(b, ',')
-	b = appendBytes(b, "value", m.Value, pg.b64)
-	b = append(b, ',')
-	switch {
-	case m.HasKey:
-		b = appendBytes(b, "key", m.Key, pg.b64)
-	case pg.b64:
-		b = append(b, `"key_b64":null`...)
-	default:
-		b = append(b, `"key":null`...)
+	b = append(b, pg.partitionText...)
+	if pg.b64 {
+		b = append(b, `"value_b64":"`...)
+		b = appendBase64(b, m.Value)
+	} else {
+		b = appendBytes(b, "value", m.Value, false)
 	}
-	b = append(b, `,"ts_ms":`...)
-	b = strconv.AppendUint(b, m.TimeMs, 10)
+	b = append(b, pg.keyPrefix(m.HasKey)...)
+	if m.HasKey {
+		b = appendBytes(b, "key", m.Key, pg.b64)
+	}
+	b = append(b, pg.timeMember(m.TimeMs)...)
 	if len(m.Headers) > 0 {
 		b = appendHeaders(b, m.Headers)
 	}
@@ -179,6 +182,30 @@ func (pg *page) append(offset uint64, m *record.Record) bool {
 	pg.count++
 	pg.payload += len(m.Value) + len(m.Key)
 	return true
+}
+
+// keyPrefix is what stands between value and key, or instead of the key. In base64 the value's
+// closing quote is part of it.
+func (pg *page) keyPrefix(hasKey bool) string {
+	switch {
+	case pg.b64 && hasKey:
+		return `",`
+	case pg.b64:
+		return `","key_b64":null`
+	case hasKey:
+		return `,`
+	}
+	return `,"key":null`
+}
+
+// timeMember renders a message's time, once for all messages of the same millisecond: a page
+// mostly holds few batches, and a batch has one time.
+func (pg *page) timeMember(timeMs uint64) []byte {
+	if pg.timeText == nil || pg.timeMs != timeMs {
+		pg.timeMs = timeMs
+		pg.timeText = appendMember(pg.timeText[:0], "ts_ms", timeMs)
+	}
+	return pg.timeText
 }
 
 // appendHeaders renders record headers. A value that is not UTF-8 comes as base64 under the name

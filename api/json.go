@@ -1,7 +1,6 @@
 package api
 
 import (
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"maps"
@@ -110,7 +109,7 @@ func appendBytes(b []byte, name string, v []byte, b64 bool) []byte {
 	b = append(b, name...)
 	if b64 || !utf8.Valid(v) {
 		b = append(b, `_b64":"`...)
-		b = base64.StdEncoding.AppendEncode(b, v)
+		b = appendBase64(b, v)
 		return append(b, '"')
 	}
 	b = append(b, '"', ':')

@@ -14,7 +14,6 @@ const (
 	consumeLimitMax  = 1000        // messages in a page at most
 	consumeBytes     = 1 << 20     // bytes of a page unless asked otherwise
 	consumeBytesMax  = 16 << 20    // bytes of a page at most
-	inlinePageBytes  = 256 << 10   // a page that may be larger is made off the loop
 	readersMax       = 4           // goroutines that read old messages from disk
 	readQueueMax     = 1024        // pages that wait for them
 	keyBytesMax      = 64 << 10    // a message's key
@@ -27,8 +26,8 @@ const (
 	timeoutMsMax     = 600_000     // timeout_ms
 	bodyRateMin      = 16 << 10    // bytes a second: a body that comes slower is given up
 	closeIdleEvery   = time.Second // while draining
-	checkpointEvery  = time.Minute // at the most: a roll makes one anyway
 	dateEvery        = int64(250 * time.Millisecond)
+	headBytesTypical = 384     // room for an answer's head; a longer one grows the buffer
 	answerBytesKept  = 1 << 20 // scratch memory a loop keeps
 )
 

@@ -187,6 +187,9 @@ func (l *loop) beforeWait() {
 	l.submit()
 	l.retry()
 	l.submit()
+	if cap(l.body) > answerBytesKept {
+		l.body = nil
+	}
 	if l.deadline != 0 && l.net.Now() >= l.deadline {
 		l.expire(now())
 	}
