@@ -23,7 +23,7 @@ type exchange struct {
 	clone  bool
 	pinned bool   // the partition was chosen when the request was first run
 	pin    uint32 // that partition
-	lines  *lines // what reading an NDJSON body found, once it was read
+	lines  lines  // what reading an NDJSON body found, once it was read
 }
 
 // cloned returns a copy of x that outlives the call it was made in.

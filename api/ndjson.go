@@ -17,7 +17,7 @@ import (
 // Nothing is appended before every line was found good, because a batch cannot be taken back. Lines stay
 // the bytes they came as; only with ?envelope=1 are they decoded.
 
-// lines is what reading an NDJSON body found.
+// lines is what reading an NDJSON body found. The zero value: it was not read yet.
 type lines struct {
 	count     int
 	envelopes []record.Record // with ?envelope=1; they own their bytes
@@ -27,7 +27,7 @@ type lines struct {
 // partition. The body is read twice: once to be sure of every line, once to append. A large body is
 // read the first time by another goroutine: checking it takes milliseconds, appending it does not.
 func produceNDJSON(l *loop, x *exchange) (reply, error) {
-	if x.lines == nil {
+	if x.lines.count == 0 {
 		if len(x.body) > inlineLinesBytes {
 			return l.readLinesElsewhere(x)
 		}
@@ -109,12 +109,10 @@ func (l *loop) readLinesElsewhere(x *exchange) (reply, error) {
 }
 
 // readLines checks the lines of a body and decodes them if they are envelopes.
-func readLines(body []byte, envelope bool) (*lines, error) {
-	n, err := checkLines(body)
-	if err != nil {
-		return nil, err
+func readLines(body []byte, envelope bool) (found lines, err error) {
+	if found.count, err = checkLines(body); err != nil {
+		return lines{}, err
 	}
-	found := &lines{count: n}
 	if envelope {
 		found.envelopes, err = readEnvelopes(body)
 	}
