@@ -202,8 +202,11 @@ func (s *Server) unready() string {
 // Checkpoint collects the state of every shard as of at least index durable, which the caller must
 // have read from the log before. Every loop captures its own part between two batches, which takes
 // microseconds; encoding is done on another goroutine, and so is done called, or not at all if the
-// loops end before.
+// loops have not begun or end before.
 func (s *Server) Checkpoint(done func(payload []byte)) {
+	if int(s.running.Load()) < s.options.Loops {
+		return
+	}
 	captures := make(chan *engine.Capture, len(s.loops))
 	for _, l := range s.loops {
 		l.net.Post(func() {
