@@ -217,7 +217,7 @@ func TestAHundredThousandLines(t *testing.T) {
 func mustReadLines(t *testing.T, c *proc.Client, lines int) {
 	t.Helper()
 	next := 0
-	end, err := c.Each("lines", 0, func(m *proc.Message) error {
+	end, err := c.Each("lines", 0, 0, func(m *proc.Message) error {
 		if want := fmt.Sprintf(`{"line":%d}`, next); string(m.ValueB64) != want {
 			return fmt.Errorf("offset %d holds %q, want %s", m.Offset, m.ValueB64, want)
 		}
@@ -312,7 +312,7 @@ func TestManyMessagesInOnePartition(t *testing.T) {
 func mustReadNumbers(t *testing.T, c *proc.Client, count int) {
 	t.Helper()
 	next := 0
-	end, err := c.Each("many", 0, func(m *proc.Message) error {
+	end, err := c.Each("many", 0, 0, func(m *proc.Message) error {
 		if string(m.ValueB64) != fmt.Sprint(next) || m.Offset != uint64(next) {
 			return fmt.Errorf("offset %d after %d messages holds %q", m.Offset, next, m.ValueB64)
 		}

@@ -8,9 +8,9 @@ import (
 	"ayder/internal/testkit/proc"
 )
 
-// The audit reads every partition from offset 0 to its end and holds it against the ledger:
+// The audit reads every partition to its end and holds it against the ledger:
 //
-//	offsets   are 0, 1, 2, …: no gap, no repetition
+//	offsets   follow each other: no gap, no repetition
 //	messages  were sent, to this partition, and have the bytes that were sent
 //	batches   lie in one piece, in line order, whole or not at all, and once
 //	answers   are kept: what was acknowledged is there, where the answer said
@@ -19,6 +19,10 @@ import (
 //
 // An unanswered request may be there, once, or not. Only the consume call is used: what a client
 // cannot see is not kept.
+//
+// Reading everything in every round would take most of the time after some rounds. So an audit may begin
+// where the one before it ended, and builds on what that one found: a message of an earlier round that
+// turns up again is a duplicate all the same. Every fullAuditEvery rounds, and at the end, it reads all.
 
 // faults collects what is wrong; the first few are told in full.
 type faults struct {
@@ -60,16 +64,19 @@ type audit struct {
 	payload  []byte
 }
 
-// source hands out a partition's messages from offset 0 on; proc.Client.Each over a server.
-type source func(partition int, visit func(*proc.Message) error) (end uint64, err error)
+// source hands out a partition's messages from an offset on; proc.Client.Each over a server.
+type source func(partition int, from uint64, visit func(*proc.Message) error) (end uint64, err error)
 
-// run reads everything. The error is one of reading; faults are in a.faults.
-func (a *audit) run(read source) ([partitions]uint64, error) {
-	var ends [partitions]uint64
-	a.ledger.each(func(_ *page, _ int, r *request) { r.found, r.at = 0, 0 })
+// run reads what lies behind from, which is where an audit of the same ledger ended, or everything. It
+// returns where the partitions end. The error is one of reading; faults are in a.faults.
+func (a *audit) run(read source, from [partitions]uint64) ([partitions]uint64, error) {
+	ends := from
+	if from == ([partitions]uint64{}) {
+		a.ledger.each(func(_ *page, _ int, r *request) { r.found, r.at = 0, 0 })
+	}
 	for p := range partitions {
-		next := uint64(0)
-		end, err := read(p, func(m *proc.Message) error {
+		next := from[p]
+		end, err := read(p, next, func(m *proc.Message) error {
 			if m.Offset != next {
 				a.faults.addf("partition %d: offset %d follows %d", p, m.Offset, int64(next)-1)
 			}

@@ -94,10 +94,10 @@ func (c *Client) Consume(topic string, partition int, offset uint64, more string
 	return p, r.JSON(&p)
 }
 
-// Each reads a partition from offset 0 to its end, in pages as large as allowed, and calls visit with
+// Each reads a partition from an offset to its end, in pages as large as allowed, and calls visit with
 // every message. It returns the partition's end. An error of visit ends it.
-func (c *Client) Each(topic string, partition int, visit func(*Message) error) (end uint64, err error) {
-	for {
+func (c *Client) Each(topic string, partition int, from uint64, visit func(*Message) error) (end uint64, err error) {
+	for end = from; ; {
 		p, err := c.Consume(topic, partition, end, "&limit=1000")
 		if err != nil {
 			return end, err

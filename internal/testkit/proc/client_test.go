@@ -120,7 +120,7 @@ func TestErrorCode(t *testing.T) {
 func TestEachNoticesAPageThatDoesNotAdvance(t *testing.T) {
 	page := `{"messages":[],"count":0,"next_offset":0,"committed_offset":0,"truncated":true}`
 	c := scripted(t, "HTTP/1.1 200 OK\r\nContent-Length: "+strconv.Itoa(len(page))+"\r\n\r\n"+page)
-	if _, err := c.Each("t", 0, func(*Message) error { return nil }); err == nil || errors.Is(err, io.EOF) {
+	if _, err := c.Each("t", 0, 0, func(*Message) error { return nil }); err == nil || errors.Is(err, io.EOF) {
 		t.Error(err)
 	}
 }
@@ -132,7 +132,7 @@ func TestEachFollowsPagesAndStopsAtTheVisitorsError(t *testing.T) {
 		return "HTTP/1.1 200 OK\r\nContent-Length: " + strconv.Itoa(len(b)) + "\r\n\r\n" + b
 	}
 	var seen []uint64
-	end, err := scripted(t, page(0, 1, "true")+page(1, 2, "false")).Each("t", 0, func(m *Message) error {
+	end, err := scripted(t, page(0, 1, "true")+page(1, 2, "false")).Each("t", 0, 0, func(m *Message) error {
 		seen = append(seen, m.Offset)
 		return nil
 	})
@@ -140,7 +140,7 @@ func TestEachFollowsPagesAndStopsAtTheVisitorsError(t *testing.T) {
 		t.Errorf("offsets %v up to %d, %v", seen, end, err)
 	}
 	stop := errors.New("enough")
-	if _, err := scripted(t, page(0, 1, "true")).Each("t", 0, func(*Message) error { return stop }); !errors.Is(err, stop) {
+	if _, err := scripted(t, page(0, 1, "true")).Each("t", 0, 0, func(*Message) error { return stop }); !errors.Is(err, stop) {
 		t.Error(err)
 	}
 }
