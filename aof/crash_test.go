@@ -25,7 +25,6 @@ import (
 const (
 	crashDir        = "/log"
 	crashSeedsMin   = 240
-	crashSegment    = 64 << 10
 	crashFrameMax   = 12 << 10
 	crashInFlight   = 4
 	crashStepsMax   = 120
@@ -34,11 +33,13 @@ const (
 
 // crashRun is one run.
 type crashRun struct {
-	fs    *testkit.MemFS
-	rng   *rand.Rand
-	tune  func(*aof.Options)
-	log   *aof.Log
-	loops []*crashLoop
+	fs       *testkit.MemFS
+	rng      *rand.Rand
+	tune     func(*aof.Options)
+	log      *aof.Log
+	segment  int64 // bytes
+	frameMax int   // bytes
+	loops    []*crashLoop
 
 	appended   map[uint64][]byte // payload by index, of what may be in the log
 	acked      uint64
@@ -104,10 +105,13 @@ func runCrash(seed uint64, tune func(*aof.Options)) (err error) {
 			err = fmt.Errorf("panic: %v", p)
 		}
 	}()
+	segments := [...]int64{16 << 10, 32 << 10, 64 << 10}
 	r := &crashRun{
 		fs: testkit.NewMemFS(seed), rng: rand.New(rand.NewPCG(seed, 1)), tune: tune,
 		appended: map[uint64][]byte{},
 	}
+	r.segment = segments[r.rng.IntN(len(segments))]
+	r.frameMax = int(min(crashFrameMax, r.segment/4))
 	for range 2 + r.rng.IntN(4) {
 		if err := r.life(); err != nil {
 			return err
@@ -155,7 +159,7 @@ func (r *crashRun) life() error {
 
 func (r *crashRun) options() aof.Options {
 	o := aof.Options{
-		Dir: crashDir, FS: r.fs, SegmentBytes: crashSegment, FrameBytesMax: crashFrameMax, TailBytes: 4 * crashSegment,
+		Dir: crashDir, FS: r.fs, SegmentBytes: r.segment, FrameBytesMax: r.frameMax, TailBytes: 4 * r.segment,
 		WritersMax: 3, InFlightMax: crashInFlight, ReplayAfter: r.checkpoint,
 	}
 	o.Manual()
@@ -281,7 +285,7 @@ func (r *crashRun) fault() {
 		r.fs.FailSync(1 + r.rng.IntN(3))
 	case n < 5:
 		r.full = true
-		r.fs.SetSpace(int64(r.rng.IntN(2 * crashSegment)))
+		r.fs.SetSpace(r.rng.Int64N(2 * r.segment))
 	default: // the log notices at its next attempt
 		r.fs.SetSpace(-1)
 	}
@@ -318,19 +322,19 @@ func (r *crashRun) appendBatch(l *crashLoop) error {
 func (r *crashRun) fill(l *crashLoop) *record.Batch {
 	b := record.NewBatch()
 	b.TimeMs = uint64(r.rng.IntN(1000))
-	value := make([]byte, crashFrameMax)
+	value := make([]byte, r.frameMax)
 	for i := range value {
 		value[i] = byte(r.rng.Uint32())
 	}
 	limit := 200
 	if r.rng.IntN(3) == 0 {
-		limit = crashFrameMax - 2048
+		limit = r.frameMax * 3 / 4
 	}
 	for left := 1 + r.rng.IntN(limit); left > 0; {
 		n := min(left, 1+r.rng.IntN(left))
 		s := record.Stream{Topic: l.id + 1, Partition: uint32(r.rng.IntN(crashStreamsPer))}
 		rec := record.Record{Value: value[:n]}
-		if !b.Fits(rec.Size(), crashFrameMax) {
+		if !b.Fits(rec.Size(), r.frameMax) {
 			break
 		}
 		b.AppendRecord(s, r.next[s], &rec)

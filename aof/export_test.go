@@ -20,6 +20,9 @@ func (l *Log) Step() {
 	l.indexSealed()
 }
 
+// StepIndexer runs a step of the indexer alone.
+func (l *Log) StepIndexer() { l.indexSealed() }
+
 // Abandon gives memory back after a simulated crash: nothing that was in flight will ever complete.
 func (l *Log) Abandon() {
 	l.kernelWrites.Store(0)

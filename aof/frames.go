@@ -64,7 +64,6 @@ func (x *frameReader) find(s *segment, from mark, index uint64, buf []byte) (rec
 	if err := x.r.open(s); err != nil {
 		return record.Frame{}, err
 	}
-	x.r.at = 0 // the window moves under it
 	return findFrame(&x.r.w, s, from, index, buf)
 }
 

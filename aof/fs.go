@@ -87,6 +87,22 @@ func settle(fsys FS, path string) error {
 	return nil
 }
 
+// openSettled opens a file to be read, with everything in it durable: what such a write brought is in the file
+// before it is synced, and recovery is about to count it as part of the log.
+func openSettled(fsys FS, path string) (File, error) {
+	if err := settle(fsys, path); err != nil {
+		return nil, err
+	}
+	f, err := fsys.Open(path, ReadOnly)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.Sync(); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
 // forget gives up what the system's cache holds of f, where that is possible.
 func forget(f File) {
 	if c, ok := f.(forgetter); ok {

@@ -30,7 +30,8 @@ func (l *Log) indexSealed() time.Duration {
 	}
 }
 
-// nextSealed returns the oldest full segment if it is durable and named, else nil.
+// nextSealed returns the oldest full segment if it is durable and named, else nil. Named, because with its sidecar it may lose
+// its image, and then readers open it by a name that must not change under them.
 func (l *Log) nextSealed() *segment {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -96,9 +97,15 @@ func (l *Log) sidecar(s *segment) (*sidecar, error) {
 
 // rebuildSidecar reads the segment and makes its sidecar, in memory and, best effort, on disk.
 func (l *Log) rebuildSidecar(s *segment) (*sidecar, error) {
+	file, err := l.fs.Open(s.name(), ReadOnly)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
 	twin := &segment{segmentHeader: s.segmentHeader, first: s.first}
+	twin.setName(s.name())
 	x := newIndex()
-	end, err := l.scanSegment(s.name(), twin, func(f *frameAt) error {
+	end, err := scanFile(file, twin, func(f *frameAt) error {
 		twin.note(f.Index, f.pos, f.end(), f.TimeMs)
 		if _, ok := x.addFrame(twin, &f.Frame, f.pos); !ok {
 			return fmt.Errorf("offsets of a stream do not grow")

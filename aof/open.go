@@ -4,7 +4,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"time"
 
 	"ayder/internal/record"
@@ -43,9 +42,6 @@ func Open(o Options, apply func(record.Frame) error) (*Log, error) {
 // recover is recovery as FORMAT.md numbers it.
 func (l *Log) recover(apply func(record.Frame) error) error {
 	started := time.Now()
-	if err := l.settleSpares(); err != nil { // 1
-		return err
-	}
 	v, err := take(l.fs, l.dir, func(err error) error { return err }) // 2
 	if err != nil {
 		return err
@@ -69,24 +65,6 @@ func (l *Log) recover(apply func(record.Frame) error) error {
 	}
 	l.o.Logger.Info("log open", "dir", l.dir, "segments", len(l.segs), "scanned", r.scanned, "first", l.FirstIndex(), "last", l.last,
 		"replayed", r.replayed, "took", time.Since(started))
-	return nil
-}
-
-// settleSpares waits for a killed predecessor's writes to spares: the survey looks at their first frames. Segments are settled
-// when they are scanned.
-func (l *Log) settleSpares() error {
-	names, err := l.fs.List(l.dir)
-	if err != nil {
-		return err
-	}
-	for _, name := range names {
-		if _, ok := numberIn(name, sparePrefix, readySuffix); !ok {
-			continue
-		}
-		if err := settle(l.fs, filepath.Join(l.dir, name)); err != nil {
-			return err
-		}
-	}
 	return nil
 }
 

@@ -101,10 +101,12 @@ func (r *recovery) attach(s *segment, h *sidecarHeader, runs []run) error {
 // scan reads a segment's frames, replays those that are wanted and, where there is no sidecar, indexes them.
 func (r *recovery) scan(s *segment, index bool) (stop, error) {
 	r.scanned++
-	if err := settle(r.l.fs, s.name()); err != nil {
+	f, err := openSettled(r.l.fs, s.name())
+	if err != nil {
 		return stop{}, err
 	}
-	return r.l.scanSegment(s.name(), s, func(f *frameAt) error {
+	defer f.Close()
+	return scanFile(f, s, func(f *frameAt) error {
 		s.note(f.Index, f.pos, f.end(), f.TimeMs)
 		r.timeMs = f.TimeMs
 		if err := checkSections(&f.Frame); err != nil {
@@ -190,10 +192,7 @@ func (r *recovery) damage(lost uint64, proof string) *Damage {
 }
 
 func (l *Log) remainsOf(s *segment, pos int64, missing uint64) (remains, error) {
-	if err := settle(l.fs, s.name()); err != nil {
-		return remains{}, err
-	}
-	f, err := l.fs.Open(s.name(), ReadOnly)
+	f, err := openSettled(l.fs, s.name())
 	if err != nil {
 		return remains{}, err
 	}

@@ -3,6 +3,7 @@ package aof_test
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -481,6 +482,56 @@ func TestSegmentSizeMayChange(t *testing.T) {
 	}
 	r.reopen()
 	r.read(one, r.next[one])
+}
+
+// With its sidecar a segment may lose its image; readers then open it by name, so it must have its own.
+func TestNoSidecarBeforeTheName(t *testing.T) {
+	r := newRig(t)
+	for range 3 {
+		r.addLoop() // more writers, more spares
+	}
+	r.log.Step()
+	r.unasked = true
+	for r.log.Stats().Rolls.Load() < 3 {
+		r.put(5000)
+	}
+	r.log.StepIndexer()
+	for _, p := range r.fs.Paths() {
+		if strings.HasSuffix(p, ".idx") {
+			t.Errorf("%s belongs to a segment without a name", p)
+		}
+	}
+	r.log.Step()
+	r.path("01.idx", 0)
+	r.path("06.idx", 0)
+}
+
+// All that is left of the proof is a sidecar behind the end: the frames there were placed before index 3 was durable, and what
+// came later is gone.
+func TestSidecarBehindTheEndProvesDamage(t *testing.T) {
+	r := newRig(t)
+	r.put(5000)
+	r.put(5000)
+	for range 4 { // 3 to 6: the last two roll
+		r.add(0, one, 5000)
+	}
+	r.loops[0].sub.CompleteAll()
+	for r.log.Stats().Rolls.Load() < 3 {
+		r.put(5000)
+		r.log.Step()
+	}
+	r.log.Step()
+	r.mustClose()
+	segment := r.path(".aof", 0)
+	first := r.positions()
+	var at int
+	if _, err := fmt.Sscanf(first[2], "3@"+segmentOne+":%d", &at); err != nil {
+		t.Fatal(first, err)
+	}
+	r.edit(segment, func(b []byte) { clear(b[at:]) })
+	r.fs.Delete(r.path(".idx", 0))
+	r.fs.Delete(r.path(".aof", 2))
+	r.mustFail(3, segment, "has a sidecar")
 }
 
 func TestSidecarOfACutSegmentNeverExists(t *testing.T) {

@@ -71,34 +71,20 @@ func firstReason(first, second error) error {
 	return first
 }
 
-// scanSegment visits every frame of the segment file at path, starting with s.first.
-func (l *Log) scanSegment(path string, s *segment, visit func(*frameAt) error) (stop, error) {
-	f, err := l.fs.Open(path, ReadOnly)
-	if err != nil {
-		return stop{}, err
-	}
-	defer f.Close()
-	end, err := scanFile(f, s, visit)
-	if err != nil {
-		return end, fmt.Errorf("%s: %w", path, err)
-	}
-	return end, nil
-}
-
-// scanFile is scanSegment on an open file.
+// scanFile visits every frame of a segment's file, starting with s.first.
 func scanFile(file File, s *segment, visit func(*frameAt) error) (stop, error) {
 	sc := scanner{w: window{file: file, size: s.size, ahead: scanAheadBytes}, seed: s.seed, pos: BlockBytes, expect: s.first}
 	for {
 		sc.reason = nil
 		f, ok, err := sc.next()
 		if err != nil {
-			return stop{}, err
+			return stop{}, fmt.Errorf("%s: %w", s.name(), err)
 		}
 		if !ok {
 			return stop{sc.pos, sc.expect, sc.reason}, nil
 		}
 		if err := visit(&f); err != nil {
-			return stop{}, fmt.Errorf("index %d at byte %d: %w", f.Index, f.pos, err)
+			return stop{}, fmt.Errorf("%s: index %d at byte %d: %w", s.name(), f.Index, f.pos, err)
 		}
 	}
 }

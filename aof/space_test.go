@@ -55,6 +55,9 @@ func TestAdmittedBatchesAlwaysFit(t *testing.T) {
 			r.addLoop()
 		}
 		r.log.Step()
+		for range first % 7 {
+			r.put(4096)
+		}
 		r.put(200 + 8*first)
 		r.fs.SetSpace(0)
 		for i := 0; r.loops[i%3].w.Admit() == nil; i++ {

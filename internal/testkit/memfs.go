@@ -127,7 +127,7 @@ func (m *MemFS) Crash() {
 
 // Kill ends the process, not the machine: files in use are dead and locks gone, but whatever was written stays, and durable
 // writes in flight land later: when somebody waits for them (Settle), at the latest when the file is next
-// opened for durable writes.
+// opened for durable writes. They land without their sync.
 func (m *MemFS) Kill() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -161,8 +161,8 @@ func (m *MemFS) land(n *inode) {
 			return false
 		}
 		for at := 0; at < len(p.shot); at += SectorBytes {
-			n.disk = putSector(n.disk, p.shot, int64(at), p.off)
 			n.data = putSector(n.data, p.shot, int64(at), p.off)
+			n.dirty[(p.off+int64(at))/SectorBytes] = true
 		}
 		return true
 	})
