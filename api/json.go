@@ -10,6 +10,10 @@ import (
 	"unicode/utf8"
 )
 
+// JSON in and out. Bodies of commands are small and rare, so encoding/json reads them, strictly: one value, no
+// unknown or repeated field, named in the error. What is written is written by appending, because answers
+// and pages are the hot path.
+
 // decodeCommand is decodeJSON for the body of a call that is not a message.
 func decodeCommand(body []byte, v any, fields []string) error {
 	if len(body) > jsonBodyMax {

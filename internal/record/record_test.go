@@ -13,8 +13,10 @@ func sampleBatch() *Batch {
 	b.TimeMs = 1700
 	s := Stream{1, 2}
 	b.AppendRecord(s, 10, &Record{TimeMs: 5, Value: []byte("hello")})
-	b.AppendRecord(s, 11, &Record{TimeMs: 6, HasKey: true, Key: []byte("k"), HasIdem: true, Idem: []byte("i-1"),
-		Headers: AppendHeader(nil, []byte("trace"), []byte("abc")), Value: nil})
+	b.AppendRecord(s, 11, &Record{
+		TimeMs: 6, HasKey: true, Key: []byte("k"), HasIdem: true, Idem: []byte("i-1"),
+		Headers: AppendHeader(nil, []byte("trace"), []byte("abc")), Value: nil,
+	})
 	b.AppendRecord(Stream{1, 3}, 0, &Record{HasKey: true, Value: []byte("x")})
 	b.AppendCommand(SectionGroupCommit, s, 11, []byte("group"))
 	b.AppendRecord(s, 12, &Record{Value: []byte("after a command")})
