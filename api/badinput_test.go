@@ -547,6 +547,11 @@ func TestBadProduces(t *testing.T) {
 		f.refused("POST", path, "1", "Content-Encoding", "gzip").want(t, path, 415, "unsupported_encoding", "")
 		f.refused("POST", path, "1", many(headersMax+1)...).want(t, path, 400, "bad_message_header", "")
 		f.refused("POST", path, "1", "X-Ayder-H-"+strings.Repeat("n", 257), "v").want(t, path, 400, "bad_message_header", "")
+		c, r := f.dial()
+		fmt.Fprint(c, strings.Replace(post(path, "1"), "Host", "X-Ayder-H-Ab: 1\r\nX-Ayder-H-C: 2\r\nx-ayder-h-aB: 3\r\nHost", 1))
+		if status, body := answer(t, r, "POST"); status != 400 || !strings.Contains(body, `header \"aB\" occurs twice`) {
+			t.Errorf("%s with a repeated message header: %d %s", path, status, body)
+		}
 		f.refused("POST", path+"?expected_offset=7", "1").want(t, path, 412, "unexpected_offset", "")
 		f.refused("POST", strings.Replace(path, "/t/", "/none/", 1), "1").want(t, path, 404, "unknown_topic", `"none"`)
 		for _, header := range [][]string{many(headersMax), {"Content-Encoding", "identity"}, {"X-Ayder-H-" + strings.Repeat("n", 256), "v"}, {"X-Ayder-H-", "v"}} {

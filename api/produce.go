@@ -1,6 +1,8 @@
 package api
 
 import (
+	"bytes"
+
 	"ayder/engine"
 	"ayder/httpparse"
 	"ayder/internal/record"
@@ -120,12 +122,28 @@ func (l *loop) messageHeaders(req *httpparse.Request) ([]byte, error) {
 		if len(f.Name) <= len(headerPrefix) || !httpparse.HasPrefixFold(f.Name, headerPrefix) {
 			continue
 		}
-		if n++; n > headersMax || len(f.Name)-len(headerPrefix) > record.HeaderNameMax {
+		name := f.Name[len(headerPrefix):]
+		if n++; n > headersMax || len(name) > record.HeaderNameMax {
 			return nil, errBadHeader
 		}
-		l.headers = record.AppendHeader(l.headers, f.Name[len(headerPrefix):], f.Value)
+		if n > 1 && hasHeader(l.headers, name) {
+			return nil, errBadHeader.with("the message header %q occurs twice", name)
+		}
+		l.headers = record.AppendHeader(l.headers, name, f.Value)
 	}
 	return l.headers, nil
+}
+
+// hasHeader tells whether the encoded headers have one of this name, in any case as HTTP has it: a consumer
+// gets them as the members of one JSON object.
+func hasHeader(headers, name []byte) bool {
+	for {
+		have, _, rest, ok := record.NextHeader(headers)
+		if !ok || bytes.EqualFold(have, name) {
+			return ok
+		}
+		headers = rest
+	}
 }
 
 const headerPrefix = "x-ayder-h-"

@@ -63,6 +63,44 @@ func TestRequestsSplitAnywhere(t *testing.T) {
 	})
 }
 
+// TestInterleavedConnections sends different requests on many connections, a byte of each in turn:
+// what a loop keeps for the request it is parsing must not mix them.
+func TestInterleavedConnections(t *testing.T) {
+	eachBackend(t, func(t *testing.T, backend string) {
+		f := newFixture(t, backend)
+		f.call("POST", "/broker/topics", `{"name":"t","partitions":1}`)
+		requests := []string{
+			post("/broker/topics/t/produce?key=one", "one"), chunked("/broker/topics/t/produce?key=two", "two", 1), get("/broker/topics/t"),
+			post("/broker/topics/nowhere/produce?partition=7", "x"), "GET /health HTTP/1.0\r\n\r\n", post("/broker/topics/t/produce-ndjson", "1\n2\n"),
+			"POST /broker/commit HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n",
+		}
+		want := []string{`"offset"`, `"offset"`, `"partition_list"`, `"partition":7`, `{"ok":true}`, `"count":2`, `"unauthorized"`}
+		conns, readers := make([]net.Conn, len(requests)), make([]*bufio.Reader, len(requests))
+		for i := range requests {
+			conns[i], readers[i] = f.dial()
+		}
+		for at := range 300 {
+			for i, text := range requests {
+				if at < len(text) {
+					fmt.Fprint(conns[i], text[at:at+1])
+				}
+			}
+			f.settled(at)
+		}
+		for i, r := range readers {
+			if _, body := answer(t, r, "POST"); !strings.Contains(body, want[i]) {
+				t.Errorf("%q: %s", requests[i], body)
+			}
+		}
+		_, m := f.call("GET", "/broker/consume/t/g/0", "")
+		for _, message := range m["messages"].([]any) {
+			if m := message.(map[string]any); m["key"] != nil && m["key"] != m["value"] {
+				t.Errorf("mixed up: %v", m)
+			}
+		}
+	})
+}
+
 // settled lets the server read what was sent, now and then: mostly the loop is as fast as the
 // client anyway, and a pause for each of thousands of cuts would take minutes.
 func (f *fixture) settled(i int) {
