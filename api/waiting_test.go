@@ -159,3 +159,51 @@ func TestServerTimingAndDate(t *testing.T) {
 		}
 	}
 }
+
+// TestFullBatches has more come in while the disk is busy than the open batch takes, in bytes and in
+// answers owed. What does not fit waits for the next one; everything is answered, in order.
+func TestFullBatches(t *testing.T) {
+	for name, tt := range map[string]struct{ conns, requests, size int }{
+		"bytes":   {8, 6, 100 << 10},
+		"large":   {3, 2, 3 << 20},
+		"waiters": {72, 250, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t, readsOn(t), func(o *Options) { o.CommitsInFlight = 1 })
+			f.call("POST", "/broker/topics", `{"name":"t","partitions":100}`)
+			f.log.set(func(m *memLog) { m.hold = true })
+			f.call("POST", "/broker/topics/t/produce?partition=99&timeout_ms=0", "occupies the disk")
+			done := make(chan error, tt.conns)
+			for i := range tt.conns {
+				c, r := f.dial()
+				path := fmt.Sprintf("/broker/topics/t/produce?partition=%d", i)
+				go func() { fmt.Fprint(c, strings.Repeat(post(path, strings.Repeat("v", tt.size)), tt.requests)) }()
+				go func() {
+					for j := range tt.requests {
+						resp, err := http.ReadResponse(r, nil)
+						if err != nil {
+							done <- err
+							return
+						}
+						text := make([]byte, resp.ContentLength)
+						if _, err := io.ReadFull(r, text); err != nil || !strings.Contains(string(text), fmt.Sprintf(`"offset":%d,"partition":%d,`, j, i)) {
+							done <- fmt.Errorf("answer %d of connection %d: %d %s %w", j, i, resp.StatusCode, text, err)
+							return
+						}
+					}
+					done <- nil
+				}()
+			}
+			waitFor(t, "a request to be held back", func() bool {
+				_, text, _ := f.raw("GET", "/metrics", "")
+				return regexp.MustCompile(`held_back[^\n]* [1-9]`).Match(text)
+			})
+			f.log.release()
+			for range tt.conns {
+				if err := <-done; err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+}
