@@ -63,8 +63,7 @@ func TestAppendFromDone(t *testing.T) {
 	r := newRig(t)
 	l := r.loops[0]
 	var order []uint64
-	var again func(*record.Batch, error)
-	again = func(b *record.Batch, err error) {
+	again := func(b *record.Batch, err error) {
 		order = append(order, b.Index)
 		if b.Index < 50 {
 			b.Reset(1 << 20)

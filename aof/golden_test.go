@@ -145,8 +145,7 @@ func writeGolden(t *testing.T, dir string) {
 	loop := newPoolLoop(t, l)
 	for n := uint64(1); n <= goldenBatches; n++ {
 		written := make(chan error, 1)
-		var try func()
-		try = func() {
+		try := func() {
 			if l.Durable() >= n || loop.w.InFlight() > 0 || loop.w.Admit() != nil {
 				return // woken is called when it is worth trying again
 			}
