@@ -115,6 +115,29 @@ func noSpace(err error) bool {
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }
 
+// diskFailed tells whether an error is the device's or the file system's own, after which nothing there can be relied on.
+// Anything else (no descriptor or memory left, say) may go away.
+func diskFailed(err error) bool {
+	for _, e := range [...]error{syscall.EIO, syscall.EROFS, syscall.ENXIO, syscall.ENODEV, syscall.ESTALE, errShort} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// reserver is a File that can take the space for its size in one go, so that a disk without room says so before
+// megabytes were written in vain.
+type reserver interface{ Reserve(size int64) error }
+
+// reserve takes the space for f, where that can be done ahead.
+func reserve(f File, size int64) error {
+	if r, ok := f.(reserver); ok {
+		return r.Reserve(size)
+	}
+	return nil
+}
+
 // writeAll writes p at off, going on after short writes that moved forward by whole blocks.
 func writeAll(f File, p []byte, off int64) error {
 	for len(p) > 0 {

@@ -63,9 +63,19 @@ func (osFS) Settle(path string) error {
 	if err != nil || st.Size() == 0 {
 		return err
 	}
-	err = unix.Fallocate(int(f.Fd()), 0, 0, st.Size())
-	if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ENOSYS) || noSpace(err) {
-		return nil // the waiting, if any, is done
+	if err = allocate(f, st.Size()); noSpace(err) {
+		return nil // the waiting is done
+	}
+	return err
+}
+
+// Reserve allocates the file's blocks. File systems that cannot allocate ahead do it while writing.
+func (f *osFile) Reserve(size int64) error { return allocate(f.File, size) }
+
+func allocate(f *os.File, size int64) error {
+	err := unix.Fallocate(int(f.Fd()), 0, 0, size)
+	if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ENOSYS) {
+		return nil
 	}
 	return err
 }

@@ -17,33 +17,43 @@ import (
 // writes) unless room is short, because it shares the disk with the commits.
 //
 // A disk that is full makes Admit refuse before room runs out; the keeper tries again every second until it has its
-// spare. Any other failure stops the log: a disk that cannot write zeros will not keep data.
+// spare, and likewise when descriptors or memory are short. A disk that fails stops the log: one that cannot write zeros will not
+// keep data.
 
-// keep is one step of the keeper.
+// keep is one step of the keeper. It returns when to try again what could not be done.
 func (l *Log) keep() time.Duration {
 	if l.Err() != nil {
 		return 0
 	}
 	if err := l.nameSegments(); err != nil {
-		l.fail("name a segment", err)
-		return 0
+		return l.later("name a segment", err)
 	}
 	l.boundImages()
 	for l.spareWanted() {
-		err := l.addSpare()
-		switch {
-		case err == nil:
-			continue
-		case errors.Is(err, ErrClosed):
-			return 0
-		case noSpace(err):
-			l.lacking(err)
-			return spareRetry
+		if err := l.addSpare(); err != nil {
+			return l.later("prepare a segment", err)
 		}
-		l.fail("prepare a segment", err)
-		return 0
 	}
 	return 0
+}
+
+// later decides what an error of the keeper means: the end of the log, or another attempt.
+func (l *Log) later(op string, err error) time.Duration {
+	switch {
+	case errors.Is(err, ErrClosed):
+		return 0
+	case diskFailed(err):
+		l.fail(op, err)
+		return 0
+	}
+	l.mu.Lock()
+	first := !l.lacking
+	l.lacking, l.full = true, noSpace(err)
+	l.mu.Unlock()
+	if first {
+		l.o.Logger.Warn("cannot "+op+"; trying again", "dir", l.dir, "every", keeperRetry, "err", err)
+	}
+	return keeperRetry
 }
 
 // nameSegments renames segments in use to their first index.
@@ -99,22 +109,12 @@ func (l *Log) addReady(s *segment) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.ready = append(l.ready, s)
-	l.full = false
+	l.full, l.lacking = false, false
 	l.countRoom()
 	l.stats.SparesReady.Store(int64(len(l.ready)))
 }
 
-// lacking notes that the disk is full.
-func (l *Log) lacking(err error) {
-	l.mu.Lock()
-	first := !l.full
-	l.full = true
-	l.mu.Unlock()
-	if first {
-		l.o.Logger.Warn("no space for the next segment; trying again", "dir", l.dir, "every", spareRetry, "err", err)
-	}
-}
-
+// wakeRefused tells the writers that Admit turned away to ask again.
 func (l *Log) wakeRefused() {
 	l.mu.Lock()
 	var wake []*Writer
@@ -181,6 +181,9 @@ func (l *Log) writeSpare(path string, h *segmentHeader) (err error) {
 		return err
 	}
 	defer mustFree(chunk)
+	if err := reserve(f, h.size); err != nil {
+		return err
+	}
 	h.put(chunk)
 	for at := int64(0); at < h.size; at += int64(len(chunk)) {
 		part := chunk[:min(int64(len(chunk)), h.size-at)]

@@ -26,7 +26,7 @@ const (
 // Inner limits.
 const (
 	openBatchesMax   = 2               // batches that a writer may have open on the strength of one Admit
-	spareRetry       = time.Second     // between attempts to make a spare while the disk is full
+	keeperRetry      = time.Second     // between attempts to make a spare while the disk is full
 	zeroChunkBytes   = 128 << 10       // one write of zeros into a spare: longer ones make commits wait behind them
 	readAheadMin     = 64 << 10        // first read of a cold reader, bytes
 	readAheadMax     = 1 << 20         // its reads while it goes on in sequence

@@ -47,7 +47,8 @@ type Log struct {
 	timeMs      uint64     // its time
 	slots       []slot     // commits in flight, by index modulo length
 	ready       []*segment // spares
-	full        bool       // the last spare could not be made for want of space
+	lacking     bool       // the keeper could not do its work at its last attempt
+	full        bool       // and that for want of space
 	writers     []*Writer  // by id; the first writerCount are set, and constant from then on
 	writerCount int
 	sequence    uint64     // of the last spare

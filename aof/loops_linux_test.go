@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"ayder/aof"
+	"ayder/internal/record"
 	"ayder/internal/uring"
 )
 
@@ -72,3 +73,42 @@ func newRingLoop(t testing.TB, log *aof.Log) *testLoop {
 }
 
 func init() { loopKinds["ring"] = newRingLoop }
+
+// A commit through io_uring allocates nothing either.
+func TestRingCommitAllocatesNothing(t *testing.T) {
+	if err := uring.Probe(); err != nil {
+		t.Skip("no io_uring here: ", err)
+	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	ring, err := uring.New(uring.Config{Entries: 64})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ring.Close()
+	l := mustOpen(t, aof.Options{Dir: t.TempDir(), SegmentBytes: 4 << 20})
+	w := l.NewWriter(aof.NewRingSubmitter(ring), func() {})
+	b := record.NewBatch()
+	b.Done = func(_ *record.Batch, err error) {
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	rec, next := &record.Record{Value: make([]byte, 64)}, uint64(0)
+	got := testing.AllocsPerRun(300, func() {
+		b.Reset(1 << 20)
+		b.AppendRecord(one, next, rec)
+		next++
+		w.Append(b)
+		for w.InFlight() > 0 {
+			if err := ring.Wait(-1); err != nil {
+				t.Fatal(err)
+			}
+			ring.Dispatch()
+		}
+	})
+	if got != 0 {
+		t.Errorf("%v allocations per commit", got)
+	}
+	mustCloseLog(t, l)
+}

@@ -358,7 +358,7 @@ func (r *recovery) resume() error {
 	}
 	err := l.addSpare()
 	if noSpace(err) {
-		l.lacking(err)
+		l.later("prepare a segment", err)
 		return nil
 	}
 	return err

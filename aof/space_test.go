@@ -2,6 +2,7 @@ package aof_test
 
 import (
 	"errors"
+	"syscall"
 	"testing"
 	"time"
 
@@ -100,6 +101,25 @@ func TestBusyWhileTheSpareIsMade(t *testing.T) {
 		r.put(7000)
 	}
 	t.Fatal("never busy")
+}
+
+// No descriptor left is no reason to stop the log.
+func TestKeeperTriesAgainWithoutDescriptors(t *testing.T) {
+	r := newRig(t)
+	r.put(7000)
+	r.fs.FailOpens(syscall.EMFILE)
+	for r.loops[0].w.Admit() == nil {
+		r.put(7000)
+		r.log.Step()
+	}
+	mustBe(t, r.loops[0].w.Admit(), aof.ErrBusy)
+	if r.log.Err() != nil {
+		t.Fatal(r.log.Err())
+	}
+	r.fs.FailOpens(nil)
+	r.log.Step()
+	r.put(7000)
+	r.reopen()
 }
 
 // A failed attempt leaves nothing that fills the disk.

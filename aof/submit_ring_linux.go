@@ -15,7 +15,7 @@ type RingSubmitter struct {
 	ring     *uring.Ring
 	kind     uring.Kind
 	complete func(token uint64, n int, err error)
-	pending  map[uint64]ringWrite // by token, to submit again what the kernel did not take
+	pending  [InFlightMaxLimit]ringWrite // by token, modulo: to submit again what the kernel did not take
 }
 
 type ringWrite struct {
@@ -26,7 +26,7 @@ type ringWrite struct {
 
 // NewRingSubmitter registers a kind of completion on the loop's ring. Call it on the loop's thread.
 func NewRingSubmitter(ring *uring.Ring) *RingSubmitter {
-	s := &RingSubmitter{ring: ring, pending: make(map[uint64]ringWrite, InFlightMaxDefault)}
+	s := &RingSubmitter{ring: ring}
 	s.kind = ring.Handle(s.handle)
 	return s
 }
@@ -36,12 +36,12 @@ func (s *RingSubmitter) Start(complete func(token uint64, n int, err error)) { s
 
 // Write implements Submitter. The entry goes to the kernel with the loop's next submit.
 func (s *RingSubmitter) Write(token uint64, f File, p []byte, off int64) {
-	w := ringWrite{int(f.(*osFile).Fd()), p, off}
-	s.pending[token] = w
-	s.submit(token, w)
+	s.pending[token%InFlightMaxLimit] = ringWrite{int(f.(*osFile).Fd()), p, off}
+	s.submit(token)
 }
 
-func (s *RingSubmitter) submit(token uint64, w ringWrite) {
+func (s *RingSubmitter) submit(token uint64) {
+	w := &s.pending[token%InFlightMaxLimit]
 	e := s.ring.SQE()
 	e.PrepWriteDSync(w.fd, w.p, w.off)
 	e.UserData = s.kind.UserData(token)
@@ -51,10 +51,9 @@ func (s *RingSubmitter) submit(token uint64, w ringWrite) {
 func (s *RingSubmitter) handle(token uint64, res int32, _ uint32) {
 	errno := unix.Errno(-res)
 	if res < 0 && (errno == unix.EINTR || errno == unix.EAGAIN) {
-		s.submit(token, s.pending[token])
+		s.submit(token)
 		return
 	}
-	delete(s.pending, token)
 	if res < 0 {
 		s.complete(token, 0, fmt.Errorf("io_uring write: %w", errno))
 		return

@@ -34,6 +34,7 @@ type MemFS struct {
 	space      int64 // bytes that files may still grow by
 	failWrite  int   // fail the n-th durable write from now, 0: none
 	failSync   int
+	failOpen   error
 	shortOneIn int // one durable write of n is short, 0: none
 	writes     int // durable writes completed
 }
@@ -88,6 +89,13 @@ func (m *MemFS) FailSync(n int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.failSync = n
+}
+
+// FailOpens makes every Open fail with err, until it is nil: as when the process has no descriptor left.
+func (m *MemFS) FailOpens(err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.failOpen = err
 }
 
 // ShortWrites makes about one durable write in n stop at a block before its end, without an error.
@@ -260,6 +268,8 @@ func (m *MemFS) Open(path string, mode aof.Mode) (aof.File, error) {
 	n := m.names[path]
 	create := mode == aof.Create || mode == aof.CreateBlocks
 	switch {
+	case m.failOpen != nil:
+		return nil, &fs.PathError{Op: "open", Path: path, Err: m.failOpen}
 	case n == nil && !create:
 		return nil, &fs.PathError{Op: "open", Path: path, Err: fs.ErrNotExist}
 	case n == nil:
