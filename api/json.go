@@ -84,26 +84,26 @@ const hexDigits = "0123456789abcdef"
 func appendJSONString(b, s []byte) []byte {
 	b = append(b, '"')
 	from := 0
-	for i, c := range s {
-		if c >= 0x20 && c != '"' && c != '\\' {
-			continue
-		}
-		b = append(b, s[from:i]...)
+	for i := plain(s, 0); i < len(s); i = plain(s, from) {
+		b = appendEscape(append(b, s[from:i]...), s[i])
 		from = i + 1
-		switch c {
-		case '"', '\\':
-			b = append(b, '\\', c)
-		case '\n':
-			b = append(b, '\\', 'n')
-		case '\r':
-			b = append(b, '\\', 'r')
-		case '\t':
-			b = append(b, '\\', 't')
-		default:
-			b = append(b, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
-		}
 	}
 	return append(append(b, s[from:]...), '"')
+}
+
+// appendEscape appends a byte that cannot stand for itself.
+func appendEscape(b []byte, c byte) []byte {
+	switch c {
+	case '"', '\\':
+		return append(b, '\\', c)
+	case '\n':
+		return append(b, '\\', 'n')
+	case '\r':
+		return append(b, '\\', 'r')
+	case '\t':
+		return append(b, '\\', 't')
+	}
+	return append(b, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
 }
 
 // appendBytes appends `"name":"text"`, or `"name_b64":"base64"` when asked to or when the bytes

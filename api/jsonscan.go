@@ -147,32 +147,36 @@ const (
 	highBits  = 0x80 * everyByte
 )
 
+// plain returns the index of the first byte from i on that cannot stand for itself in a string, or len(b).
+func plain(b []byte, i int) int {
+	for ; len(b)-i >= 8; i += 8 {
+		w := binary.LittleEndian.Uint64(b[i:])
+		quote, slash := w^'"'*everyByte, w^'\\'*everyByte
+		// The high bit of each byte that is special. A borrow may set more of them, but only above the first.
+		special := ((w-' '*everyByte)&^w | (quote-everyByte)&^quote | (slash-everyByte)&^slash) & highBits
+		if special != 0 {
+			return i + bits.TrailingZeros64(special)/8
+		}
+	}
+	for i < len(b) && b[i] >= ' ' && b[i] != '"' && b[i] != '\\' {
+		i++
+	}
+	return i
+}
+
 // skipString returns the index behind the quote that ends the string whose first byte is at i.
 func skipString(b []byte, i int) int {
 	for i >= 0 {
-		for len(b)-i >= 8 {
-			w := binary.LittleEndian.Uint64(b[i:])
-			quote, slash := w^'"'*everyByte, w^'\\'*everyByte
-			// The high bit of each byte that is special. A borrow may set more of them, but only above the first.
-			special := ((w-0x20*everyByte)&^w | (quote-everyByte)&^quote | (slash-everyByte)&^slash) & highBits
-			if special != 0 {
-				i += bits.TrailingZeros64(special) / 8
-				break
-			}
-			i += 8
-		}
-		if i >= len(b) {
+		if i = plain(b, i); i == len(b) {
 			return -1
 		}
-		switch c := b[i]; {
-		case c == '"':
+		switch b[i] {
+		case '"':
 			return i + 1
-		case c == '\\':
+		case '\\':
 			i = skipEscape(b, i+1)
-		case c < ' ':
-			return -1
 		default:
-			i++
+			return -1
 		}
 	}
 	return -1

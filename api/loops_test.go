@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"ayder/engine"
 )
@@ -112,7 +113,7 @@ func TestForwardedRequestsWaitForABatch(t *testing.T) {
 			select {
 			case <-done:
 				return
-			default:
+			case <-time.After(time.Millisecond):
 				for _, l := range f.server.loops {
 					l.net.Post(func() {})
 				}
