@@ -303,7 +303,9 @@ func TestManyMessagesInOnePartition(t *testing.T) {
 	mustReadNumbers(t, c, count)
 	mustKill(t, s)
 	for _, s.Backend = range backends {
+		began := time.Now()
 		s = s.Again(t)
+		t.Logf("%s: ready %v after the start with %d messages", s.Backend, time.Since(began).Round(time.Millisecond), count)
 		mustReadNumbers(t, s.Connect(t), count)
 		mustKill(t, s)
 	}
