@@ -231,7 +231,7 @@ func (a *audit) sweep(s *segment, visit func(*frameAt, *sweeper) bool) error {
 		return err
 	}
 	defer f.Close()
-	sweep := sweeper{w: window{file: f, size: s.size, ahead: scanAheadBytes}, seed: s.seed, pos: BlockBytes}
+	sweep := newSweeper(f, &s.segmentHeader)
 	for {
 		f, ok, err := sweep.next()
 		if err != nil {
@@ -323,10 +323,15 @@ func (a *audit) checkpoints(all []uint64) (newest uint64, err error) {
 type sweeper struct {
 	w      window
 	seed   uint64
+	budget int64 // bytes of checksums that may still be computed in vain
 	pos    int64
 	jumped bool  // the last frame was found by searching, not where the log would have put it
 	gapAt  int64 // where a frame was looked for in vain before the last one was found
 	reason error // why there was none
+}
+
+func newSweeper(f File, h *segmentHeader) sweeper {
+	return sweeper{w: window{file: f, size: h.size, ahead: scanAheadBytes}, seed: h.seed, pos: BlockBytes, budget: searchSegments * h.size}
 }
 
 // next returns the next valid frame, ok false when the rest of the segment has none.
@@ -353,7 +358,7 @@ func (s *sweeper) search() (f frameAt, ok bool, err error) {
 		if at, err = nextMagic(&s.w, at); err != nil || at < 0 {
 			return f, false, err
 		}
-		f, ok, err = plausible(&s.w, at, s.seed, 1)
+		f, ok, err = plausible(&s.w, at, s.seed, 1, &s.budget)
 		if err != nil {
 			return f, false, err
 		}

@@ -68,7 +68,7 @@ func (d *dumper) segment(fsys FS, s *segment) error {
 	}
 	defer f.Close()
 	fmt.Fprintf(d.w, "segment %s size %d seed %016x sequence %d log %x\n", s.name(), s.size, s.seed, s.sequence, s.log)
-	sweep := sweeper{w: window{file: f, size: s.size, ahead: scanAheadBytes}, seed: s.seed, pos: BlockBytes}
+	sweep := newSweeper(f, &s.segmentHeader)
 	for {
 		f, ok, err := sweep.next()
 		if err != nil || !ok {

@@ -220,6 +220,9 @@ func (l *Log) paced(write func() error) error {
 func (l *Log) boundImages() {
 	for _, s := range l.imagesToDrop() {
 		l.index.cool(s)
+		l.mu.Lock()
+		s.sparse = nil // the sidecar has the marks
+		l.mu.Unlock()
 		s.dropImage()
 	}
 	l.pool.trim(imagesKept)

@@ -5,7 +5,6 @@ import "time"
 // Units of the disk format. Changing one needs a new formatVersion.
 const (
 	BlockBytes    = 4096     // what one durable write is made of; the header of a segment is one block
-	sectorBytes   = 512      // what we assume a disk to write whole or not at all
 	sparseBytes   = 64 << 10 // distance, in bytes of segment, of two index → position marks
 	formatVersion = 1
 )
@@ -31,12 +30,13 @@ const (
 	readAheadMin     = 64 << 10        // first read of a cold reader, bytes
 	readAheadMax     = 1 << 20         // its reads while it goes on in sequence
 	scanAheadBytes   = 1 << 20         // reads of recovery, Check and Dump
+	searchSegments   = 8               // segment sizes of checksums that a search for frames may compute in vain
 	entriesPerLock   = 32              // index entries a reader copies out at once
 	entryChunkMin    = 8               // entries in a run's first chunk
 	entryChunkMax    = 512             // entries in a run's later chunks: 8 KiB
 	imagesKept       = 1               // images kept mapped for the next spare
 	checkpointsKept  = 2               // checkpoint files kept
-	checkpointMax    = 4 << 30         // bytes of a checkpoint's payload
+	checkpointMax    = 1 << 30         // bytes of a checkpoint's payload
 	checkpointWrite  = 1 << 20         // bytes per write of a checkpoint
 	sidecarHeadBytes = 16 << 10        // first read of a sidecar at Open: header and, mostly, the stream table
 	closeWait        = 5 * time.Second // Close waits that long for writes in flight

@@ -1,7 +1,6 @@
 package aof
 
 import (
-	"errors"
 	"fmt"
 
 	"ayder/internal/record"
@@ -16,12 +15,12 @@ import (
 // Rejected: mapping whole segments (a page fault stops a loop, and an unreadable sector is a SIGBUS instead of an error).
 type Reader struct {
 	log     *Log
-	entries [entriesPerLock]entry
+	entries [entriesPerLock]entry // being visited
 
 	seg   *segment // whose file is open
 	file  File
 	w     window
-	frame record.Frame // the one at framePos, verified
+	frame record.Frame // the one at at, verified; it aliases the window
 	at    int64        // where frame is, 0 if none
 }
 
@@ -72,41 +71,58 @@ func (r *Reader) readSpan(st *stream, sp span, offset, end uint64, block bool, f
 	} else if !block {
 		return offset, false, ErrCold
 	}
-	for offset < end {
-		list, ok := st.hotEntries(sp.run, offset, r.entries[:0])
-		if !ok && !block {
-			return offset, false, ErrCold
-		}
-		if !ok {
-			side, err := r.log.sidecar(sp.seg)
-			if err != nil {
-				return offset, false, err
-			}
-			list = side.from(sp.run, offset, r.entries[:0])
+	for more = true; more && offset < end; {
+		list, err := r.list(st, sp, offset, block)
+		if err != nil {
+			return offset, false, err
 		}
 		before := offset
-		for _, e := range list {
-			if e.base >= end {
-				return offset, true, nil
-			}
-			sec, err := r.section(sp, img, e)
-			if err != nil {
-				return offset, false, err
-			}
-			behind := sec.Base + uint64(sec.Count)
-			if behind <= offset {
-				continue
-			}
-			offset = behind
-			if !fn(sec) {
-				return offset, false, nil
-			}
+		if offset, more, err = r.visit(sp, img, list, offset, end, fn); err != nil {
+			return offset, false, err
 		}
-		if offset == before { // the run ends below offset
+		if offset == before { // the run has nothing more below end
 			break
 		}
 	}
+	return offset, more, nil
+}
+
+// visit shows the sections of index entries, as far as they lie in [offset, end).
+func (r *Reader) visit(sp span, img *image, list []entry, offset, end uint64, fn func(record.Section) bool) (next uint64, more bool, err error) {
+	for _, e := range list {
+		if e.base >= end {
+			break
+		}
+		sec, err := r.section(sp, img, e)
+		if err != nil {
+			return offset, false, err
+		}
+		behind := sec.Base + uint64(sec.Count)
+		if behind <= offset {
+			continue
+		}
+		offset = behind
+		if !fn(sec) {
+			return offset, false, nil
+		}
+	}
 	return offset, true, nil
+}
+
+// list returns the next index entries of a span, from the heap or the sidecar.
+func (r *Reader) list(st *stream, sp span, offset uint64, block bool) ([]entry, error) {
+	list, hot := st.hotEntries(sp.run, offset, r.entries[:0])
+	if hot {
+		return list, nil
+	}
+	if !block {
+		return nil, ErrCold
+	}
+	side, err := r.log.sidecar(sp.seg)
+	if err != nil {
+		return nil, err
+	}
+	return side.from(sp.run, offset, r.entries[:0]), nil
 }
 
 // section finds the section of an index entry, in the image or in the file.
@@ -151,6 +167,9 @@ func (r *Reader) coldSection(s *segment, e entry) (sec record.Section, err error
 // readFrame verifies the frame at pos and keeps it in r.frame.
 func (r *Reader) readFrame(s *segment, pos int64) error {
 	r.at = 0
+	if end := r.w.off + int64(len(r.w.mem)); pos < r.w.off || pos > end+readAheadMax {
+		r.w.ahead = readAheadMin // a jump: perhaps only this page is wanted
+	}
 	f, bad, err := r.w.frame(pos, s.seed)
 	if err != nil {
 		return fmt.Errorf("%s: %w", s.name(), err)
@@ -172,18 +191,12 @@ func (r *Reader) open(s *segment) error {
 	if err != nil {
 		return fmt.Errorf("aof: %w", err)
 	}
-	buf, sequential := r.w.mem[:0], r.seg != nil
+	buf, ahead := r.w.mem[:0], max(readAheadMin, r.w.ahead)
 	if r.file != nil {
-		err = r.file.Close()
+		_ = r.file.Close()
 	}
 	r.seg, r.file, r.at = s, f, 0
-	r.w = window{file: f, mem: buf, size: s.size, ahead: readAheadMin, read: r.widen}
-	if sequential {
-		r.w.ahead = max(readAheadMin, cap(buf)/2)
-	}
-	if err != nil && !errors.Is(err, ErrClosed) {
-		return fmt.Errorf("aof: %w", err)
-	}
+	r.w = window{file: f, mem: buf, size: s.size, ahead: ahead, read: r.widen}
 	return nil
 }
 

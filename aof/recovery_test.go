@@ -534,6 +534,27 @@ func TestSidecarBehindTheEndProvesDamage(t *testing.T) {
 	r.mustFail(3, segment, "has a sidecar")
 }
 
+// A torn frame that a client filled with headers, each claiming all that follows, must not make recovery compute for minutes.
+func TestTornFrameFullOfHeaders(t *testing.T) {
+	r := newRig(t, func(o *aof.Options) {
+		o.SegmentBytes = 16 << 20
+		o.FrameBytesMax = 15 << 20
+	})
+	r.put(200)
+	r.log.Step()
+	r.mustClose()
+	r.edit(r.path(".aof", 0), func(b []byte) {
+		h := record.Header{Index: 9, Term: 1, Durable: 2, Kind: record.KindBatch}
+		for at := 8192; at+64 <= len(b); at += 64 {
+			h.Size = record.FrameHeaderBytes
+			record.PutHeader(b[at:], &h, 12345)
+			binary.LittleEndian.PutUint32(b[at+8:], uint32(len(b)-at))
+		}
+	})
+	r.mustOpen()
+	mustEqual(t, r.log.LastIndex(), 1)
+}
+
 func TestSidecarOfACutSegmentNeverExists(t *testing.T) {
 	r := newRig(t)
 	for range 5 {

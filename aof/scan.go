@@ -103,6 +103,7 @@ type remains struct {
 // searchRemains looks at everything from pos on for bytes that are not zero, for valid frames, and for a witness that missing was durable.
 func searchRemains(file File, s *segmentHeader, pos int64, missing uint64) (r remains, err error) {
 	w := window{file: file, size: s.size, ahead: scanAheadBytes}
+	budget := searchSegments * s.size
 	if r.from, r.to, err = nonZero(&w, pos); err != nil || r.to == 0 {
 		return r, err
 	}
@@ -111,7 +112,7 @@ func searchRemains(file File, s *segmentHeader, pos int64, missing uint64) (r re
 		if err != nil || at < 0 {
 			return r, err
 		}
-		f, ok, err := plausible(&w, at, s.seed, missing)
+		f, ok, err := plausible(&w, at, s.seed, missing, &budget)
 		if err != nil {
 			return r, err
 		}
@@ -128,18 +129,24 @@ func searchRemains(file File, s *segmentHeader, pos int64, missing uint64) (r re
 	return r, nil
 }
 
-// plausible reads the frame at pos if it can be one that was written behind missing: looks are cheap, checksums over
-// what a header claims are not, and a client may have filled a torn frame with headers.
-func plausible(w *window, pos int64, seed, missing uint64) (f frameAt, ok bool, err error) {
+// plausible reads the frame at pos if it can be one that was written behind missing. Looks are cheap, checksums over
+// what a header claims are not, and a client may have filled a torn frame with headers, each claiming megabytes: what is
+// computed in vain comes out of a budget, and when that is spent nothing is plausible any more. (Only a damaged disk and such a
+// client together could then hide a witness.)
+func plausible(w *window, pos int64, seed, missing uint64, budget *int64) (f frameAt, ok bool, err error) {
 	b, err := w.view(pos, record.FrameHeaderBytes)
 	if err != nil {
 		return f, false, err
 	}
 	h, bad := record.ReadHeader(b)
-	if bad != nil || h.Index < missing || h.Durable >= h.Index || h.Term == 0 || h.Kind == 0 || h.Kind > record.KindPad || pos+int64(h.Size) > w.size {
+	if bad != nil || h.Index < missing || h.Durable >= h.Index || h.Term == 0 || h.Kind == 0 || h.Kind > record.KindPad ||
+		pos+int64(h.Size) > w.size || int64(h.Size) > *budget {
 		return f, false, nil
 	}
 	frame, bad, err := w.frame(pos, seed)
+	if bad != nil {
+		*budget -= int64(h.Size)
+	}
 	return frameAt{frame, pos}, bad == nil && err == nil, err
 }
 

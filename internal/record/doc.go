@@ -10,7 +10,7 @@
 //	 0 magic u32 | 4 crc u32 | 8 size u32 | 12 sections u32 | 16 index u64 | 24 term u64
 //	32 time_ms u64 | 40 staged u64 | 48 durable u64 | 56 kind u8 | 57 flags u8 | 58 group u16 | 60 zero u32
 //
-//	crc      CRC-32C of bytes 8 … size, seeded with the segment's first index, so that bytes
+//	crc      CRC-32C of bytes 8 … size, seeded with the segment's random seed, so that bytes
 //	         left behind by another life of the file never pass
 //	size     header and payload, without padding
 //	time_ms  the leader's clock, monotone along the log

@@ -49,11 +49,11 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // AlignedSize is what a frame or section of n bytes occupies.
 func AlignedSize(n int) int { return (n + align - 1) &^ (align - 1) }
 
-// seed is the CRC's starting state for a segment: its first index, spread by Fibonacci hashing.
+// seed is the CRC's starting state for a segment: its random seed, spread by Fibonacci hashing.
 func seed(segment uint64) uint32 { return uint32(segment * 0x9E3779B97F4A7C15 >> 32) }
 
 // PutHeader writes h into frame[:FrameHeaderBytes] and seals it with the checksum over
-// frame[8:h.Size], seeded with the segment's first index.
+// frame[8:h.Size], seeded with the segment's seed.
 func PutHeader(frame []byte, h *Header, segment uint64) {
 	le := binary.LittleEndian
 	_ = frame[FrameHeaderBytes-1]
