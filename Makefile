@@ -44,7 +44,7 @@ lint: ## vet, format, staticcheck, builds for arm64 and darwin, go.mod is tidy
 fuzz: ## run every fuzz target for FUZZTIME (10s) each
 	@grep -rEo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' . | sort | while IFS=: read -r file fn; do \
 		name=$${fn#func }; package=$$(dirname "$$file"); echo "$$package $$name"; \
-		$(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "$$package" || exit 1; done
+		$(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 20x "$$package" || exit 1; done
 
 bench: build ## run the standard set of benchmarks against servers that it starts itself
 	bench/run.sh

@@ -38,8 +38,9 @@ func serve(args []string) error {
 	if err != nil {
 		return usageError{err}
 	}
-	tuneRuntime(&c)
 	logger := newLogger(&c)
+	fitLoops(&c, logger)
+	tuneRuntime(&c)
 	tokens, err := loadTokens(&c)
 	if err != nil {
 		return usageError{err}
@@ -64,10 +65,15 @@ func serveWith(c *config.Config, logger *slog.Logger, tokens *auth.Holder) error
 	var listener *netpoll.Server
 	o.Observe = func(s *metrics.Sample) { st.observe(s); observeNetwork(s, listener) }
 	face := api.NewServer(o)
-	st.checkpointer = face.Checkpoint
+	checkpoint := face.Checkpoint
+	st.checkpointer.Store(&checkpoint)
 	listener, err = listen(c, logger, face)
 	if err != nil {
 		return errors.Join(err, st.close())
+	}
+	if len(listener.Loops()) != c.Loops {
+		return errors.Join(fmt.Errorf("the %s backend has %d loops, not %d: %s", listener.Backend(), len(listener.Loops()), c.Loops, listener.Reason()),
+			listener.Shutdown(context.Background()), st.close())
 	}
 	stopSignals := handleSignals(c, logger, tokens, listener)
 	logger.Info("serving", "listen", listener.Addr().String(), "backend", listener.Backend(), "reason", listener.Reason(),
@@ -158,6 +164,15 @@ func reloadTokens(c *config.Config, logger *slog.Logger, tokens *auth.Holder) {
 	}
 	tokens.Swap(t)
 	logger.Info("tokens read again", "tokens", t.Len())
+}
+
+// fitLoops settles the number of loops before anything is divided by it: evio serves one.
+func fitLoops(c *config.Config, logger *slog.Logger) {
+	evio := c.Backend == netpoll.BackendEvio || c.Backend == netpoll.BackendAuto && uring.Probe() != nil
+	if evio && c.Loops > 1 {
+		logger.Info("one loop: the evio backend has no more", "asked_for", c.Loops)
+		c.Loops = 1
+	}
 }
 
 // tuneRuntime gives every loop a processor of its own beside those for background work: a loop

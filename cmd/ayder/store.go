@@ -29,14 +29,16 @@ type store struct {
 
 	segmentBytes int64
 
-	// checkpointer has every loop encode its part of the state. It is set before the loops start.
-	checkpointer func(done func(payload []byte))
+	// checkpointer has every loop encode its part of the state; nil until there are loops. The log's
+	// goroutine reads it.
+	checkpointer atomic.Pointer[func(done func(payload []byte))]
 	marked       atomic.Uint64 // index of the newest checkpoint
+	closing      chan struct{} // closed when no loop will answer any more
 }
 
 func openStore(c *config.Config, logger *slog.Logger) (*store, error) {
 	began := time.Now()
-	st := &store{logger: logger, segmentBytes: c.SegmentBytes, engine: engine.New(engine.Config{
+	st := &store{logger: logger, segmentBytes: c.SegmentBytes, closing: make(chan struct{}), engine: engine.New(engine.Config{
 		Shards: c.Loops, IdemWindowMs: uint64(c.IdempotencyWindow.Milliseconds()), IdemKeysMax: c.IdempotencyKeys,
 	})}
 	index, payload, err := aof.LoadCheckpoint(aof.OS(), c.DataDir, logger)
@@ -78,17 +80,19 @@ func (st *store) newReader() api.Reader { return reader{st.log.NewReader()} }
 
 // sealed is called by the log when a segment is complete: the moment for a checkpoint.
 func (st *store) sealed(uint64) {
-	if st.checkpointer == nil {
+	checkpoint := st.checkpointer.Load()
+	if checkpoint == nil {
 		return
 	}
 	index := st.log.Durable() // read before the shards are asked: what they encode includes all of it
 	written := make(chan struct{})
-	st.checkpointer(func(payload []byte) {
+	(*checkpoint)(func(payload []byte) {
 		st.write(index, payload)
 		close(written)
 	})
 	select {
 	case <-written:
+	case <-st.closing:
 	case <-time.After(checkpointTimeout):
 		st.logger.Warn("no checkpoint was made: the loops did not answer", "index", index)
 	}
@@ -108,6 +112,7 @@ func (st *store) write(index uint64, payload []byte) {
 
 // close makes a last checkpoint and closes the log. The loops have ended.
 func (st *store) close() error {
+	close(st.closing)
 	if st.log.Err() == nil {
 		parts := make([][]byte, st.engine.Config().Shards)
 		for i := range parts {
