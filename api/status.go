@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"ayder/engine"
+	"ayder/internal/auth"
 	"ayder/internal/metrics"
 	"ayder/internal/timing"
 )
@@ -96,18 +97,18 @@ func (l *loop) later(x *exchange, make func([]snapshot) (reply, error)) (reply, 
 
 // metricsText answers in Prometheus' text format.
 func metricsText(l *loop, x *exchange) (reply, error) {
-	s := l.server
+	s, scope := l.server, x.scope
 	return l.later(x, func(all []snapshot) (reply, error) {
 		var b bytes.Buffer
-		if err := s.options.Exposition.Render(&b, s.sample(all)); err != nil {
+		if err := s.options.Exposition.Render(&b, s.sample(all, scope)); err != nil {
 			return reply{}, err
 		}
 		return reply{status: 200, contentType: metrics.ContentType, body: b.Bytes()}, nil
 	})
 }
 
-// sample fills in everything that /metrics shows.
-func (s *Server) sample(all []snapshot) *metrics.Sample {
+// sample fills in everything that /metrics shows: of the topics, those that the token reaches.
+func (s *Server) sample(all []snapshot, scope *auth.Scope) *metrics.Sample {
 	out := &metrics.Sample{Routes: routeNames, Ready: s.unready() == "", Timing: mergeTimings(all)}
 	for _, sn := range all {
 		out.Queues = append(out.Queues, sn.queues...)
@@ -119,6 +120,9 @@ func (s *Server) sample(all []snapshot) *metrics.Sample {
 	topics := s.options.Engine.Topics()
 	out.Topics = len(topics)
 	for _, t := range topics {
+		if !scope.AllowsName([]byte(t.Name())) {
+			continue
+		}
 		out.Partitions = appendPartitions(out.Partitions, t)
 		out.PartitionsTotal += int(t.Partitions())
 	}
