@@ -26,11 +26,15 @@ func (l *Log) ReadFrame(index uint64, buf []byte) (record.Frame, error) {
 	if s == nil {
 		return record.Frame{}, fmt.Errorf("%w: index %d", ErrNotFound, index)
 	}
-	if img := s.acquireImage(); img != nil {
-		defer img.release()
-		return findFrame(&window{mem: img.mem, size: s.size}, s, from, index, buf)
+	if from.index == 0 { // cooled: the image, if still there, is on its way out
+		return l.frames.find(s, index, buf)
 	}
-	return l.frames.find(s, from, index, buf)
+	img := s.acquireImage()
+	if img == nil {
+		return l.frames.find(s, index, buf)
+	}
+	defer img.release()
+	return findFrame(&window{mem: img.mem, size: s.size}, s, from, index, buf)
 }
 
 // locate returns the segment of a durable index and the last mark before it; the mark's index is 0 if only the
@@ -48,15 +52,13 @@ func (l *Log) locate(index uint64) (*segment, mark) {
 	return s, markBefore(s.sparse, index)
 }
 
-func (x *frameReader) find(s *segment, from mark, index uint64, buf []byte) (record.Frame, error) {
+// find reads the frame from the segment's file, by its sidecar: only segments that have one lose their image.
+func (x *frameReader) find(s *segment, index uint64, buf []byte) (record.Frame, error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if from.index == 0 {
-		side, err := x.l.sidecar(s)
-		if err != nil {
-			return record.Frame{}, err
-		}
-		from = side.mark(index)
+	side, err := x.l.sidecar(s)
+	if err != nil {
+		return record.Frame{}, err
 	}
 	if x.r == nil {
 		x.r = x.l.NewReader()
@@ -64,7 +66,7 @@ func (x *frameReader) find(s *segment, from mark, index uint64, buf []byte) (rec
 	if err := x.r.open(s); err != nil {
 		return record.Frame{}, err
 	}
-	return findFrame(&x.r.w, s, from, index, buf)
+	return findFrame(&x.r.w, s, side.mark(index), index, buf)
 }
 
 func (x *frameReader) close() {

@@ -2,6 +2,7 @@ package aof_test
 
 import (
 	"errors"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -178,4 +179,28 @@ func TestEmptyLogOnAFullDisk(t *testing.T) {
 	if err := w.Admit(); err != nil && !errors.Is(err, aof.ErrBusy) {
 		t.Fatal(err)
 	}
+}
+
+// A sidecar that finds no room lives in memory until the next start makes it again.
+func TestSidecarOnAFullDisk(t *testing.T) {
+	r := cooled(t)
+	r.put(5000)
+	r.log.Step() // a spare for later
+	r.fs.SetSpace(0)
+	for r.loops[0].w.Admit() == nil {
+		r.put(5000)
+		r.log.Step()
+	}
+	for _, p := range r.fs.Paths() {
+		if strings.HasSuffix(p, ".idx") || strings.HasSuffix(p, ".tmp") {
+			t.Errorf("%s was written without room", p)
+		}
+	}
+	if cold := r.read(one, r.next[one]); cold == 0 {
+		t.Error("nothing was cold: the test shows nothing")
+	}
+	r.fs.SetSpace(-1)
+	r.reopen()
+	r.path("01.idx", 0)
+	r.read(one, r.next[one])
 }
