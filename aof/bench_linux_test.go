@@ -43,7 +43,11 @@ func benchCommit(b *testing.B, records, flight int) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	w := l.NewWriter(aof.NewRingSubmitter(ring), func() {})
+	waker, err := ring.NewWaker(func() {})
+	if err != nil {
+		b.Fatal(err)
+	}
+	w := l.NewWriter(aof.NewRingSubmitter(ring), waker.Wake)
 	value := make([]byte, 64)
 	next := uint64(0)
 	batches := make([]*record.Batch, flight)
