@@ -145,8 +145,8 @@ func (c *conn) beginChunked(req *httpparse.Request, head []byte, have int) int {
 		c.pause()
 		return 0
 	}
-	if c.early(req, head, have) {
-		return have
+	if req.Expect100 && have == len(head) && c.early(req, head, have) {
+		return have // otherwise the chunks are read first: what follows them may be good requests
 	}
 	c.chunked = &chunkedBody{isHead: req.Method == httpparse.HEAD, head: append([]byte(nil), head...)}
 	return len(head)
@@ -290,6 +290,7 @@ func (c *conn) deliver(answer []byte, closes bool) {
 		return
 	}
 	c.net.Write(answer)
+	c.loop.noteUnread(c, len(answer))
 	c.answered(closes)
 }
 
@@ -321,11 +322,11 @@ func (c *conn) setDeadline() {
 // bodyGraceNs is how much longer than a head a request with a body may take, by the lowest rate
 // at which bodies are accepted.
 func bodyGraceNs(c *conn) int64 {
-	size := c.loop.server.options.HTTP.BodyMax
-	if c.chunked == nil {
-		size = int64(c.needed)
+	size := c.needed
+	if c.chunked != nil {
+		size = len(c.chunked.body) // what came so far: how much is to come is not known
 	}
-	return size * 1e9 / bodyRateMin
+	return int64(size) * 1e9 / bodyRateMin
 }
 
 // timeout is called when the deadline has passed.

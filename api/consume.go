@@ -30,6 +30,9 @@ func consume(l *loop, x *exchange) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
+	if !l.mayMake() {
+		return reply{}, errOverloaded.with("too many large answers wait for slow readers")
+	}
 	if pg.large() {
 		return l.readElsewhere(x, pg)
 	}
@@ -251,6 +254,27 @@ func (pg *page) finish() []byte {
 	return append(b, `,"truncated":false}`...)
 }
 
+// noteUnread remembers a connection that was given a large answer.
+func (l *loop) noteUnread(c *conn, size int) {
+	if size >= unreadPageBytes {
+		l.unread[c] = struct{}{}
+	}
+}
+
+// mayMake tells whether another page may be made: memory for large answers is bounded over all
+// connections of the loop, because a slow reader costs its client nothing.
+func (l *loop) mayMake() bool {
+	total := l.making
+	for c := range l.unread {
+		if n := c.net.Queued(); n >= unreadPageBytes {
+			total += n
+		} else {
+			delete(l.unread, c)
+		}
+	}
+	return total < unreadBytesMax
+}
+
 // readElsewhere makes the page on a goroutine that may wait for the disk.
 func (l *loop) readElsewhere(x *exchange, pg *page) (reply, error) {
 	l.exclude(x.conn)
@@ -259,6 +283,7 @@ func (l *loop) readElsewhere(x *exchange, pg *page) (reply, error) {
 	job := func(r Reader) {
 		err := pg.read(r, true)
 		l.net.Post(func() {
+			l.making -= pg.bytes
 			if err != nil {
 				l.finishError(c, &m, errDamaged.with("%v", err))
 				return
@@ -270,5 +295,6 @@ func (l *loop) readElsewhere(x *exchange, pg *page) (reply, error) {
 	if !l.server.readers.add(job) {
 		return reply{}, errOverloaded
 	}
+	l.making += pg.bytes
 	return reply{later: true}, nil
 }

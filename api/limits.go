@@ -15,7 +15,9 @@ const (
 	consumeBytes     = 1 << 20     // bytes of a page unless asked otherwise
 	consumeBytesMax  = 16 << 20    // bytes of a page at most
 	readersMax       = 4           // goroutines that read old messages from disk
-	readQueueMax     = 1024        // pages that wait for them
+	unreadPageBytes  = 256 << 10   // an answer from this size on counts as unread until the kernel has taken it
+	unreadBytesMax   = 256 << 20   // large answers that one loop keeps for slow readers and in the making
+	readQueueMax     = 256         // pages that wait for them
 	keyBytesMax      = 64 << 10    // a message's key
 	idemBytesMax     = 512         // an idempotency key
 	headersMax       = 32          // X-Ayder-H- headers of one message

@@ -47,6 +47,8 @@ type loop struct {
 	counters *metrics.Counters
 	commits  *metrics.CommitStats
 	conns    map[*conn]struct{}
+	unread   map[*conn]struct{} // connections with a large answer that the peer may not have read
+	making   int                // bytes of large pages that are being made elsewhere
 	draining bool
 	drainAt  int64
 
@@ -112,6 +114,7 @@ func (l *loop) admit() error {
 	case errors.Is(err, ErrNoSpace):
 		return errNoSpace
 	}
+	l.fail(err)
 	return errStorage.with("%v", err)
 }
 
@@ -127,10 +130,19 @@ func (l *loop) newCommit() *commit {
 	return c
 }
 
+// inFlightMax is how many batches may be under way for c to follow them at once. A batch that nobody
+// waits for gains nothing from overlapping another: it goes on filling, which costs fewer commits.
+func (l *loop) inFlightMax(c *commit) int {
+	if len(c.waiters) == 0 && c.batch.Fits(0, batchBytesSoft) {
+		return 1
+	}
+	return l.server.options.CommitsInFlight
+}
+
 // submit gives the open batch to the log if that may take one more now.
 func (l *loop) submit() bool {
 	c := l.open
-	if c == nil || len(l.flight) >= l.server.options.CommitsInFlight {
+	if c == nil || len(l.flight) >= l.inFlightMax(c) {
 		return c == nil
 	}
 	l.open = nil

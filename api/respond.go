@@ -35,6 +35,7 @@ func (l *loop) finish(c *conn, m *meta, durable int64, r *reply) {
 			return
 		}
 		c.net.SetBuffer(l.render(c.net.Reserve(headBytesTypical+len(r.body)), m, durable, r))
+		l.noteUnread(c, len(r.body))
 		c.answered(m.flags&wantsClose != 0)
 		return
 	}

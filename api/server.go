@@ -45,6 +45,7 @@ type Options struct {
 	Tokens     *auth.Holder
 	Exposition *metrics.Exposition
 	Observe    func(*metrics.Sample) // adds what only the program knows: log, network, backend
+	LogErr     func() error          // why the log has stopped, nil while it works; nil itself: only what commits meet counts
 	Logger     *slog.Logger
 
 	HTTP              httpparse.Limits
@@ -121,7 +122,7 @@ func (s *Server) Start(n *netpoll.Loop) {
 	l := &loop{
 		server: s, net: n, index: n.Index(), shard: s.options.Engine.Shard(n.Index()),
 		recorder: timing.NewRecorder(len(routeNames)), counters: metrics.NewCounters(len(routeNames)),
-		commits: metrics.NewCommitStats(), conns: map[*conn]struct{}{}, reader: s.options.NewReader(),
+		commits: metrics.NewCommitStats(), conns: map[*conn]struct{}{}, unread: map[*conn]struct{}{}, reader: s.options.NewReader(),
 	}
 	log, err := s.options.OpenLog(n, func() { n.Post(func() {}) }) // any post ends the wait: BeforeWait delivers
 	if err != nil {
@@ -167,6 +168,7 @@ func (s *Server) Timeout(n *netpoll.Conn) {
 func (s *Server) Close(n *netpoll.Conn, _ error) {
 	c := n.Context.(*conn)
 	delete(c.loop.conns, c)
+	delete(c.loop.unread, c)
 	c.held, c.chunked = nil, nil
 }
 
@@ -195,6 +197,11 @@ func (s *Server) unready() string {
 	}
 	if err := s.failure.Load(); err != nil {
 		return "storage failed: " + (*err).Error()
+	}
+	if s.options.LogErr != nil {
+		if err := s.options.LogErr(); err != nil {
+			return "storage failed: " + err.Error()
+		}
 	}
 	return ""
 }

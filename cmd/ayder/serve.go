@@ -28,6 +28,7 @@ import (
 
 // serve runs a server until SIGTERM or SIGINT.
 func serve(args []string) error {
+	signal.Ignore(syscall.SIGPIPE) // whoever read our log may be gone: that must not end the server
 	c, err := config.Parse(args, os.Getenv)
 	if errors.Is(err, config.ErrHelp) {
 		return config.Help(os.Stdout)
@@ -63,6 +64,7 @@ func serveWith(c *config.Config, logger *slog.Logger, tokens *auth.Holder) error
 	}
 	o := apiOptions(c, st, tokens, exposition, logger)
 	var listener *netpoll.Server
+	o.LogErr = st.log.Err
 	o.Observe = func(s *metrics.Sample) { st.observe(s); observeNetwork(s, listener) }
 	face := api.NewServer(o)
 	checkpoint := face.Checkpoint
