@@ -278,6 +278,12 @@ func (c *conn) answered(closes bool) {
 	}
 }
 
+// hold keeps what is in held until the answers before it are out; nothing more is executed until then.
+func (c *conn) hold(closes bool) {
+	c.holding = true
+	c.closing = c.closing || closes
+}
+
 // deliver sends an answer that another goroutine or loop has rendered.
 func (c *conn) deliver(answer []byte, closes bool) {
 	if c.gone() {
@@ -286,7 +292,7 @@ func (c *conn) deliver(answer []byte, closes bool) {
 	}
 	if c.owed > 1 {
 		c.held = append(c.held, answer...)
-		c.holding = true
+		c.hold(closes)
 		return
 	}
 	c.net.Write(answer)

@@ -2,6 +2,7 @@ package api
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"ayder/engine"
@@ -214,14 +215,11 @@ func (l *loop) beforeWait() {
 func (l *loop) retry() {
 	for len(l.retries) > 0 {
 		x := l.retries[0]
-		if x.conn.loop == l && x.conn.gone() {
-			l.retries = append(l.retries[:0], l.retries[1:]...)
-			continue
-		}
-		if l.run(x) {
+		gone := x.conn.loop == l && x.conn.gone()
+		if !gone && l.run(x) {
 			return
 		}
-		l.retries = append(l.retries[:0], l.retries[1:]...)
+		l.retries = slices.Delete(l.retries, 0, 1)
 	}
 }
 

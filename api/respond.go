@@ -30,8 +30,7 @@ func (l *loop) finish(c *conn, m *meta, durable int64, r *reply) {
 		}
 		if c.owed > 1 && m.appended == 0 { // answers before this one are still owed: keep it until they are out
 			c.held = l.render(c.held, m, durable, r)
-			c.closing = c.closing || m.flags&wantsClose != 0
-			c.holding = true
+			c.hold(m.flags&wantsClose != 0)
 			return
 		}
 		c.net.SetBuffer(l.render(c.net.Reserve(headBytesTypical+len(r.body)), m, durable, r))
