@@ -15,9 +15,17 @@ type Batch struct {
 	TimeMs uint64
 	// Done is called once by the log, in log order, on the owner's loop: err is nil when the batch is durable.
 	Done func(b *Batch, err error)
+	// Synced, where a replicated log knows it, is called at most once, before Done and on the same loop, when
+	// the batch is on this node's own disk. Nil: not wanted.
+	Synced func(b *Batch)
 	// Tag is the owner's own.
 	Tag any
+	// Term and Kind, set by a replicated log before Append, are the frame's; 0 are those of a single node and of KindBatch.
+	Term uint64
+	Kind Kind
 
+	flags    uint8  // of a loaded frame
+	group    uint16 // of a loaded frame
 	buf      []byte // frame header space, then sections
 	sections uint32
 	open     int // where the open records section starts, 0 if none
@@ -41,13 +49,25 @@ func (b *Batch) Reset(keepBytes int) {
 	}
 	b.buf = b.buf[:FrameHeaderBytes]
 	b.Index, b.TimeMs, b.sections, b.open = 0, 0, 0, 0
+	b.Term, b.Kind, b.flags, b.group, b.Synced = 0, 0, 0, 0, nil
+}
+
+// Load makes the batch hold the frame with this header and payload (copied), as another node sealed it. Seal
+// keeps its kind, flags, group, sections and time, and writes the place that it is given.
+func (b *Batch) Load(h *Header, payload []byte) {
+	b.buf = append(b.buf[:FrameHeaderBytes], payload...)
+	b.Index, b.TimeMs, b.Term, b.Kind = 0, h.TimeMs, h.Term, h.Kind
+	b.sections, b.flags, b.group, b.open = h.Sections, h.Flags, h.Group, 0
 }
 
 // Size is the size of the frame so far, in bytes, without padding.
 func (b *Batch) Size() int { return len(b.buf) }
 
-// Empty tells that nothing was appended since Reset.
-func (b *Batch) Empty() bool { return b.sections == 0 }
+// Empty tells that nothing was appended or loaded since Reset.
+func (b *Batch) Empty() bool { return b.sections == 0 && b.Kind == 0 }
+
+// Bytes is the frame as Seal left it: header and payload.
+func (b *Batch) Bytes() []byte { return b.buf }
 
 // Fits tells whether extra more bytes of records or body keep the frame within max bytes.
 func (b *Batch) Fits(extra, max int) bool {
@@ -99,9 +119,12 @@ func (b *Batch) beginSection(t SectionType, s Stream, base uint64, count uint32)
 }
 
 // Seal writes the frame header for the given place and returns the finished frame, which aliases
-// the batch. h's Size, Sections, and where they are zero Kind and TimeMs, are filled in from the batch.
+// the batch. h's Size, Sections, Flags, Group, and where they are zero Kind and TimeMs, are filled in from the batch.
 func (b *Batch) Seal(h Header, segment uint64) []byte {
-	h.Size, h.Sections = uint32(len(b.buf)), b.sections
+	h.Size, h.Sections, h.Flags, h.Group = uint32(len(b.buf)), b.sections, b.flags, b.group
+	if h.Kind == 0 {
+		h.Kind = b.Kind
+	}
 	if h.Kind == 0 {
 		h.Kind = KindBatch
 	}

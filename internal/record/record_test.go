@@ -223,3 +223,34 @@ func BenchmarkBatch64x64(b *testing.B) {
 		bt.Seal(Header{Index: 1}, 1)
 	}
 }
+
+// A frame that another node sealed is sealed again for a place in this node's log, and only the place differs.
+func TestLoadKeepsWhatTheFrameIs(t *testing.T) {
+	b := NewBatch()
+	b.TimeMs = 77
+	b.AppendRecord(Stream{Topic: 1, Partition: 2}, 5, &Record{Value: []byte("hello")})
+	b.Seal(Header{Index: 9, Term: 4, Flags: 0}, 1)
+	from := b.Frame()
+
+	other := NewBatch()
+	h := from.Header
+	h.Flags, h.Group = 3, 8
+	other.Load(&h, from.Payload)
+	if other.Empty() {
+		t.Fatal("a loaded batch is empty")
+	}
+	frame := other.Seal(Header{Index: 9, Term: 4, Staged: 6, Durable: 7}, 99)
+	got, err := ReadFrame(frame, 99)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := h
+	want.Staged, want.Durable = 6, 7
+	if got.Header != want || !bytes.Equal(got.Payload, from.Payload) {
+		t.Fatalf("%+v, want %+v", got.Header, want)
+	}
+	other.Reset(1 << 20)
+	if !other.Empty() || other.Term != 0 || other.Kind != 0 {
+		t.Fatal("reset leaves something")
+	}
+}
