@@ -60,6 +60,7 @@ func (f *memFile) WriteAt(p []byte, off int64) (int, error) {
 		if err != nil {
 			return 0, err
 		}
+		f.m.wait(len(p))
 		return w.Finish()
 	}
 	if err := f.lock(); err != nil {
@@ -101,6 +102,7 @@ func aligned(p []byte, off int64) bool {
 }
 
 func (f *memFile) Sync() error {
+	f.m.wait(0)
 	if err := f.lock(); err != nil {
 		return err
 	}

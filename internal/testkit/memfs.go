@@ -1,17 +1,11 @@
 package testkit
 
 import (
-	"fmt"
-	"io"
-	"io/fs"
 	"maps"
 	"math/rand/v2"
-	"path/filepath"
 	"slices"
 	"sync"
-	"syscall"
-
-	"ayder/aof"
+	"sync/atomic"
 )
 
 // MemFS implements aof.FS. What it promises is what docs/FORMAT.md assumes of disks, and no more:
@@ -37,6 +31,8 @@ type MemFS struct {
 	failOpen   error
 	shortOneIn int // one durable write of n is short, 0: none
 	writes     int // durable writes completed
+
+	pace atomic.Pointer[func(bytes int)] // see Pace
 }
 
 // inode is a file's content, twice.
@@ -152,16 +148,6 @@ func (m *MemFS) DropPending() {
 	}
 }
 
-// Settle waits until no write of an earlier life is in flight to the file.
-func (m *MemFS) Settle(path string) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if n := m.names[path]; n != nil {
-		m.land(n)
-	}
-	return nil
-}
-
 // land completes the writes that dead processes left in flight.
 func (m *MemFS) land(n *inode) {
 	n.pending = slices.DeleteFunc(n.pending, func(p *Pending) bool {
@@ -223,65 +209,12 @@ func grown(b []byte, size int64) []byte {
 	return b
 }
 
-// Lock implements aof.FS.
-func (m *MemFS) Lock(dir string) (io.Closer, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.locks[dir] {
-		return nil, fmt.Errorf("%s: %w", dir, aof.ErrLocked)
+func (m *MemFS) syncFails() bool {
+	if m.failSync == 0 {
+		return false
 	}
-	m.locks[dir] = true
-	return &memLock{m, dir, m.life}, nil
-}
-
-type memLock struct {
-	m    *MemFS
-	dir  string
-	life int
-}
-
-func (k *memLock) Close() error {
-	k.m.mu.Lock()
-	defer k.m.mu.Unlock()
-	if k.life == k.m.life {
-		delete(k.m.locks, k.dir)
-	}
-	return nil
-}
-
-// List implements aof.FS.
-func (m *MemFS) List(dir string) (names []string, err error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for _, path := range slices.Sorted(maps.Keys(m.names)) {
-		if filepath.Dir(path) == filepath.Clean(dir) {
-			names = append(names, filepath.Base(path))
-		}
-	}
-	return names, nil
-}
-
-// Open implements aof.FS.
-func (m *MemFS) Open(path string, mode aof.Mode) (aof.File, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	n := m.names[path]
-	create := mode == aof.Create || mode == aof.CreateBlocks
-	switch {
-	case m.failOpen != nil:
-		return nil, &fs.PathError{Op: "open", Path: path, Err: m.failOpen}
-	case n == nil && !create:
-		return nil, &fs.PathError{Op: "open", Path: path, Err: fs.ErrNotExist}
-	case n == nil:
-		n = &inode{dirty: map[int64]bool{}}
-		m.change(nameChange{to: path, node: n})
-	case create:
-		m.free(n)
-		n.data, n.disk, n.dirty = nil, nil, map[int64]bool{}
-	case mode == aof.WriteThrough:
-		m.land(n)
-	}
-	return &memFile{m: m, n: n, path: path, mode: mode, life: m.life}, nil
+	m.failSync--
+	return m.failSync == 0
 }
 
 func (m *MemFS) change(c nameChange) {
@@ -294,56 +227,6 @@ func (m *MemFS) free(n *inode) {
 	if m.space < unlimited {
 		m.space += int64(len(n.data))
 	}
-}
-
-// Rename implements aof.FS.
-func (m *MemFS) Rename(from, to string) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	n := m.names[from]
-	if n == nil {
-		return &fs.PathError{Op: "rename", Path: from, Err: fs.ErrNotExist}
-	}
-	if old := m.names[to]; old != nil {
-		m.free(old)
-	}
-	m.change(nameChange{from, to, n})
-	return nil
-}
-
-// Remove implements aof.FS.
-func (m *MemFS) Remove(path string) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	n := m.names[path]
-	if n == nil {
-		return &fs.PathError{Op: "remove", Path: path, Err: fs.ErrNotExist}
-	}
-	m.free(n)
-	m.change(nameChange{from: path})
-	return nil
-}
-
-// SyncDir implements aof.FS.
-func (m *MemFS) SyncDir(string) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.syncFails() {
-		return &fs.PathError{Op: "sync", Path: "directory", Err: syscall.EIO}
-	}
-	for _, c := range m.changes {
-		c.apply(m.durable)
-	}
-	m.changes = nil
-	return nil
-}
-
-func (m *MemFS) syncFails() bool {
-	if m.failSync == 0 {
-		return false
-	}
-	m.failSync--
-	return m.failSync == 0
 }
 
 // Paths returns every file's path, sorted.
