@@ -2,7 +2,9 @@ package config
 
 import "time"
 
-// Config is every setting of the server, parsed and checked. It is plain data.
+// Config is every setting of the server, parsed and checked. It is plain data: nothing in it is open or running,
+// and whoever needs a part of it is given that part by cmd/ayder. Each field has one row in the table, but for HA,
+// which is made from others.
 type Config struct {
 	// Listening.
 
@@ -37,6 +39,26 @@ type Config struct {
 	IdempotencyKeys   int           // how many are remembered per partition
 	CommitIs          string        // "next" or "last": what a client's commit offset means
 
+	// Cluster, as given. HA is what they mean together.
+
+	HAEnabled         bool          // this node is part of a cluster
+	HANodeID          string        // which of HANodes this node is
+	HANodes           string        // id:host:raft_port:priority[:http_port],…
+	HABootstrapLeader bool          // this node founds the cluster if there is none yet
+	HAWriteConcern    string        // on how many disks a write is before it is answered; empty: the majority
+	HADedicatedWorker bool          // replication has a thread of its own
+	HATLS             bool          // mutual TLS between the nodes
+	HATLSCA           string        // file with the PEM certificate of the cluster's authority
+	HATLSCert         string        // file with the PEM certificate chain of this node
+	HATLSKey          string        // file with its PEM key
+	RaftLeaderSync    string        // "parallel" or "serial": the leader's own sync beside replication, or before it
+	RaftHeartbeat     time.Duration // silence of the leader after which a follower stands for election
+	RaftElection      time.Duration // longest time of one election
+	RaftLease         time.Duration // a leader without a majority for this long steps down
+	RaftCommitTimeout time.Duration // longest time until followers learn of a commit when nothing else is sent
+	RaftPriorityHold  time.Duration // a better node must be healthy for this long before it is given the lead
+	HA                *HA           // set by Resolve; nil: a single node
+
 	// Limits.
 
 	RequestLineBytesMax int           // longest request line, bytes (414)
@@ -56,6 +78,8 @@ type Config struct {
 	ShutdownTimeout time.Duration // longest wait for open requests at shutdown
 	GCPercent       int           // debug.SetGCPercent
 	MemoryLimit     int64         // debug.SetMemoryLimit, bytes; 0: none
+
+	clusterGiven string // the flags and variables of the cluster group but its switch that were given, joined by ", "
 }
 
 // Secret is a text that must not be shown: every way of printing it gives a placeholder. Convert it

@@ -17,6 +17,11 @@
 // Sizes are bytes, or carry KiB, MiB or GiB (powers of 1024; KB, MB and GB are refused rather than
 // guessed at). Times are milliseconds, or carry ms, s, m or h.
 //
+// # Clusters
+//
+// RF_HA_ENABLED makes a node part of a cluster. The settings of that group are checked together by Resolve, which puts what
+// they mean into Config.HA (ha.go, nodes.go); it is nil for a single node. Warnings are what can work but is hardly meant.
+//
 // # Errors
 //
 // All faults are reported at once, each with the flag or variable that carried the value and what

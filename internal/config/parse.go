@@ -26,33 +26,40 @@ func Parse(args []string, env func(string) string) (Config, error) {
 		return Config{}, err
 	}
 	var faults []error
+	var given []string
 	for _, g := range groups {
 		for i := range g.settings {
-			faults = append(faults, g.settings[i].fill(flags, env))
+			source, err := g.settings[i].fill(flags, env)
+			faults = append(faults, err)
+			if g.title == clusterTitle && g.settings[i].flag != haSwitch && source != "" {
+				given = append(given, source)
+			}
 		}
 	}
+	c.clusterGiven = strings.Join(given, ", ")
 	if err := errors.Join(faults...); err != nil {
 		return Config{}, err
 	}
 	return c, nil
 }
 
-// fill stores the setting's value from the source that wins.
-func (s *setting) fill(flags map[string]*rawFlag, env func(string) string) error {
+// fill stores the setting's value from the source that wins, and returns the source: a flag, a variable, or ""
+// for the default.
+func (s *setting) fill(flags map[string]*rawFlag, env func(string) string) (source string, err error) {
 	if f := flags[s.flag]; f != nil && f.given {
-		return s.store(f.text, "--"+s.flag)
+		return "--" + s.flag, s.store(f.text, "--"+s.flag)
 	}
 	text, name, err := s.fromEnv(env)
 	if err != nil {
-		return err
+		return "", err
 	}
 	if text != "" {
-		return s.store(text, name)
+		return name, s.store(text, name)
 	}
 	if err := s.to.set(s.initial); err != nil {
 		panic("bug: the default of " + s.env + " is not valid: " + err.Error())
 	}
-	return nil
+	return "", nil
 }
 
 // fromEnv reads the setting's variable under either prefix.

@@ -16,13 +16,15 @@ import (
 // DevMode reports whether no token is configured: the token is then "dev".
 func (c *Config) DevMode() bool { return c.BearerTokens == "" && c.BearerTokensFile == "" }
 
-// Resolve fills in Listen, TLSListen and Loops where they were left open, and checks that the
-// settings fit together. All faults come in one joined error.
+// Resolve fills in Listen, TLSListen, Loops and HA where they were left open, and checks that the
+// settings fit together. All faults come in one joined error. It reads no file, but looks whether those of the
+// cluster's TLS can be read.
 func (c *Config) Resolve() error {
 	if c.Loops == 0 {
 		c.Loops = max(1, runtime.GOMAXPROCS(0)-1)
 	}
 	return errors.Join(
+		c.resolveHA(), // first: it may say where HTTP is served
 		c.resolveListen(),
 		c.resolveTLS(),
 		c.checkTokens(),

@@ -19,6 +19,12 @@ type group struct {
 	settings []setting
 }
 
+// clusterTitle is the group of the settings that mean nothing on a single node.
+const clusterTitle = "Cluster"
+
+// haSwitch is the one among them that decides whether the others count.
+const haSwitch = "ha-enabled"
+
 // table binds every setting to its field of c.
 func table(c *Config) []group {
 	return []group{
@@ -26,6 +32,7 @@ func table(c *Config) []group {
 		{"Access", access(c)},
 		{"Storage", storage(c)},
 		{"Topics", topics(c)},
+		{clusterTitle, cluster(c)},
 		{"Limits", limits(c)},
 		{"Operation", operation(c)},
 	}
@@ -69,6 +76,27 @@ func topics(c *Config) []setting {
 		{"idempotency-window", "AYDER_IDEMPOTENCY_WINDOW_MS", "1h", duration(&c.IdempotencyWindow, 0, 30*24*hour), "how long an idempotency key is remembered"},
 		{"idempotency-keys", "AYDER_IDEMPOTENCY_KEYS", "1000000", number(&c.IdempotencyKeys, 0, 100_000_000), "idempotency keys remembered per partition"},
 		{"commit-is", "RF_COMMIT_IS", "next", choice(&c.CommitIs, "next", "last"), "a commit's offset is the next to read, or the last that was processed"},
+	}
+}
+
+func cluster(c *Config) []setting {
+	return []setting{
+		{haSwitch, "RF_HA_ENABLED", "false", boolean(&c.HAEnabled), "this node is part of a cluster"},
+		{"ha-node-id", "RF_HA_NODE_ID", "", text(&c.HANodeID), "which of the nodes this one is"},
+		{"ha-nodes", "RF_HA_NODES", "", text(&c.HANodes), "id:host:raft_port:priority[:http_port],…; http_port: raft_port + 1; IPv6 in brackets"},
+		{"ha-bootstrap-leader", "RF_HA_BOOTSTRAP_LEADER", "false", boolean(&c.HABootstrapLeader), "found the cluster if there is none yet; on one node only"},
+		{"ha-write-concern", "RF_HA_WRITE_CONCERN", "", text(&c.HAWriteConcern), "answer a write when so many have it: 1 leader, N all; default the majority"},
+		{"ha-dedicated-worker", "RF_HA_DEDICATED_WORKER", "false", boolean(&c.HADedicatedWorker), "replication has a thread of its own"},
+		{"ha-tls", "RF_HA_TLS", "false", boolean(&c.HATLS), "mutual TLS between the nodes"},
+		{"ha-tls-ca", "RF_HA_TLS_CA", "", text(&c.HATLSCA), "file with the PEM certificate of the cluster's authority"},
+		{"ha-tls-cert", "RF_HA_TLS_CERT", "", text(&c.HATLSCert), "file with the PEM certificate chain of this node"},
+		{"ha-tls-key", "RF_HA_TLS_KEY", "", text(&c.HATLSKey), "file with the PEM private key of this node"},
+		{"raft-leader-sync", "AYDER_RAFT_LEADER_SYNC", "parallel", choice(&c.RaftLeaderSync, "parallel", "serial"), "the leader syncs while it replicates, or before"},
+		{"raft-heartbeat-ms", "AYDER_RAFT_HEARTBEAT_MS", "300", duration(&c.RaftHeartbeat, raftTimeoutMin, hour), "silence of the leader after which a follower stands"},
+		{"raft-election-ms", "AYDER_RAFT_ELECTION_MS", "300", duration(&c.RaftElection, raftTimeoutMin, hour), "longest time of one election"},
+		{"raft-lease-ms", "AYDER_RAFT_LEASE_MS", "200", duration(&c.RaftLease, raftTimeoutMin, hour), "a leader without a majority for this long steps down"},
+		{"raft-commit-timeout-ms", "AYDER_RAFT_COMMIT_TIMEOUT_MS", "5", duration(&c.RaftCommitTimeout, millisecond, hour), "longest time until idle followers learn of a commit"},
+		{"raft-priority-hold-ms", "AYDER_RAFT_PRIORITY_HOLD_MS", "10000", duration(&c.RaftPriorityHold, 0, 24*hour), "a better node leads after it was healthy for this long"},
 	}
 }
 
