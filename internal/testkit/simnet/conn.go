@@ -1,5 +1,9 @@
 package simnet
 
+// One end of a connection: net.Conn over two pipes. Every call looks at the state, acts or waits for the state to
+// change, and looks again; a paused process's calls wait until it goes on. The checks are in the order in which
+// a kernel would make them: closed, deadline, data, end.
+
 import (
 	"io"
 	"net"

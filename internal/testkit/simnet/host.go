@@ -1,5 +1,9 @@
 package simnet
 
+// A Host is one life of one process: what it holds in its hands (listeners, connections) dies with it, and whatever its
+// goroutines try afterwards fails, so that a test may leave them running. How a life ends decides what the others see:
+// a live machine resets and refuses, a dark one is silent.
+
 import (
 	"context"
 	"fmt"

@@ -1,5 +1,9 @@
 package simnet
 
+// The bytes on their way in one direction. A write becomes a chunk with the time at which it arrives; the reader takes what
+// has arrived, and whoever waits at the pipe is woken when there may be more. A direction that is blocked or was blocked
+// a moment ago delivers nothing, and loses nothing.
+
 import (
 	"slices"
 	"sync"
