@@ -22,7 +22,7 @@ type frameReader struct {
 // ReadFrame returns the frame with this index, which must be durable; its bytes are in buf, or in new memory where
 // that is too small. ErrNotFound: not in the log. It may read a file. Any goroutine.
 func (l *Log) ReadFrame(index uint64, buf []byte) (record.Frame, error) {
-	s, from := l.locate(index)
+	s, from := l.locate(index, l.durable.Load())
 	if s == nil {
 		return record.Frame{}, fmt.Errorf("%w: index %d", ErrNotFound, index)
 	}
@@ -37,12 +37,44 @@ func (l *Log) ReadFrame(index uint64, buf []byte) (record.Frame, error) {
 	return findFrame(&window{mem: img.mem, size: s.size}, s, from, index, buf)
 }
 
-// locate returns the segment of a durable index and the last mark before it; the mark's index is 0 if only the
-// sidecar has it.
-func (l *Log) locate(index uint64) (*segment, mark) {
+// Entry returns header and payload of the frame with this index, durable or not: any that a Thread's Append returned for, or
+// that is durable. The payload is in buf, or in new memory where that is too small. ErrNotFound outside of what the log has. It
+// may read a file, for an old one. Any goroutine.
+func (l *Log) Entry(index uint64, buf []byte) (record.Header, []byte, error) {
+	s, from := l.locate(index, l.appended())
+	if s == nil {
+		return record.Header{}, nil, fmt.Errorf("%w: index %d", ErrNotFound, index)
+	}
+	var img *image
+	if from.index != 0 {
+		img = s.acquireImage()
+	}
+	if img == nil {
+		f, err := l.frames.find(s, index, buf)
+		return f.Header, f.Payload, err
+	}
+	defer img.release()
+	w := &window{mem: img.mem, size: s.size}
+	h, pos, err := walk(w, s, from, index)
+	if err != nil {
+		return h, nil, err
+	}
+	return h, append(buf[:0], img.mem[pos+record.FrameHeaderBytes:pos+int64(h.Size)]...), nil
+}
+
+// appended is the highest index that Entry finds.
+func (l *Log) appended() uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if index == 0 || index > l.durable.Load() {
+	return max(l.copied, l.durable.Load())
+}
+
+// locate returns the segment of an index up to end and the last mark before it; the mark's index is 0 if only the
+// sidecar has it.
+func (l *Log) locate(index, end uint64) (*segment, mark) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if index == 0 || index > end {
 		return nil, mark{}
 	}
 	s := l.segmentOf(index)
@@ -77,18 +109,26 @@ func (x *frameReader) close() {
 	}
 }
 
-// findFrame walks from a mark to index by headers, verifies that frame and copies it to buf.
+// findFrame walks from a mark to index, verifies that frame and copies it to buf.
 func findFrame(w *window, s *segment, from mark, index uint64, buf []byte) (record.Frame, error) {
+	_, pos, err := walk(w, s, from, index)
+	if err != nil {
+		return record.Frame{}, err
+	}
+	return copyFrame(w, s, pos, buf)
+}
+
+// walk goes from a mark to index by headers.
+func walk(w *window, s *segment, from mark, index uint64) (h record.Header, at int64, err error) {
 	pos := from.pos
-	for at := from.index; ; at++ {
-		h, where, err := headerAt(w, pos, at)
-		if err != nil {
-			return record.Frame{}, fmt.Errorf("%s: %w", s.name(), err)
+	for i := from.index; ; i++ {
+		if h, at, err = headerAt(w, pos, i); err != nil {
+			return h, at, fmt.Errorf("%s: %w", s.name(), err)
 		}
-		if at == index {
-			return copyFrame(w, s, where, buf)
+		if i == index {
+			return h, at, nil
 		}
-		pos = where + int64(record.AlignedSize(int(h.Size)))
+		pos = at + int64(record.AlignedSize(int(h.Size)))
 	}
 }
 

@@ -111,10 +111,11 @@ func (l *Log) addReady(s *segment) {
 	l.ready = append(l.ready, s)
 	l.full, l.lacking = false, false
 	l.countRoom()
+	l.wakeThread()
 	l.stats.SparesReady.Store(int64(len(l.ready)))
 }
 
-// wakeRefused tells the writers that Admit turned away to ask again.
+// wakeRefused tells the writers that Admit turned away, or the thread's owner, to ask again.
 func (l *Log) wakeRefused() {
 	l.mu.Lock()
 	var wake []*Writer
@@ -124,7 +125,11 @@ func (l *Log) wakeRefused() {
 			wake = append(wake, w)
 		}
 	}
+	thread := l.thread
 	l.mu.Unlock()
+	if thread != nil && thread.o.OnRoom != nil {
+		thread.o.OnRoom()
+	}
 	for _, w := range wake {
 		w.wake()
 	}

@@ -25,6 +25,9 @@ const (
 // Inner limits.
 const (
 	openBatchesMax   = 2               // batches that a writer may have open on the strength of one Admit
+	threadOpenMax    = 8               // largest frames on their way to a Thread on the strength of one Room, if not told otherwise
+	threadReserve    = 1               // room, in largest frames, that Room keeps for Raft's own entries
+	groupBytesMax    = 1 << 20         // frames that a Thread merges into one write
 	keeperRetry      = time.Second     // between attempts to make a spare while the disk is full
 	zeroChunkBytes   = 128 << 10       // one write of zeros into a spare: longer ones make commits wait behind them
 	readAheadMin     = 64 << 10        // first read of a cold reader, bytes

@@ -12,12 +12,12 @@ import (
 	"ayder/internal/record"
 )
 
-// The Log joins the parts: writers place frames and extend the durable prefix (place.go, writer.go), the keeper and the
+// The Log joins the parts: writers, or a thread, place frames and extend the durable prefix (place.go, writer.go, thread.go), the keeper and the
 // indexer do what is slow (keeper.go, indexer.go), readers go by the index (reader.go). Its state is small: which segment is
 // active and where it ends, which commits are in flight, which spares are ready. One mutex guards it; what readers
 // and Admit need at every call is atomic beside it.
 
-// Log is one directory of segments. Writers (one per loop) append; any goroutine reads.
+// Log is one directory of segments. Writers (one per loop) or a Thread append; any goroutine reads.
 type Log struct {
 	o     Options
 	fs    FS
@@ -44,6 +44,7 @@ type Log struct {
 	active      *segment   // nil in an empty log
 	pos         int64      // where the last frame of the active segment ends
 	last        uint64     // index of the last frame placed
+	copied      uint64     // a Thread's frames up to this index are in their images: Entry may read them
 	timeMs      uint64     // its time
 	slots       []slot     // commits in flight, by index modulo length
 	ready       []*segment // spares
@@ -51,6 +52,7 @@ type Log struct {
 	full        bool       // and that for want of space
 	writers     []*Writer  // by id; the first writerCount are set, and constant from then on
 	writerCount int
+	thread      *Thread    // instead of writers
 	sequence    uint64     // of the last spare
 	sealed      []*segment // full segments that have no sidecar yet, oldest first
 	unnamed     []*segment // in use under a spare's name
@@ -110,6 +112,7 @@ func (l *Log) fail(op string, err error) {
 	if first {
 		wrapped := fmt.Errorf("%w: %s: %w", ErrFailed, op, err)
 		l.failure.Store(&wrapped)
+		l.wakeThread()
 	}
 	writers := l.writers[:l.writerCount]
 	l.mu.Unlock()
@@ -119,6 +122,13 @@ func (l *Log) fail(op string, err error) {
 	l.o.Logger.Error("log stopped", "dir", l.dir, "op", op, "err", err)
 	for _, w := range writers {
 		w.wake()
+	}
+}
+
+// wakeThread has the Thread, if there is one, look at what has changed. Under mu.
+func (l *Log) wakeThread() {
+	if l.thread != nil {
+		l.thread.wake()
 	}
 }
 
@@ -182,6 +192,7 @@ func (l *Log) Close() error {
 	if l.failure.Load() == nil {
 		err := error(ErrClosed)
 		l.failure.Store(&err)
+		l.wakeThread()
 	}
 	all := append(append([]*segment(nil), l.segs...), l.ready...)
 	l.segs, l.ready, l.active, l.sealed, l.unnamed = nil, nil, nil, nil, nil

@@ -19,10 +19,14 @@ type Options struct {
 	InFlightMax   int // commits of one writer that were appended and not yet delivered
 	FrameBytesMax int // the largest frame that will be appended, header included
 
+	// Committed is the highest index known to be committed by a majority: every frame carries it as it was when the frame
+	// was placed (Header.Staged). Any goroutine; must not block. Nil: there is no majority, what is durable is committed.
+	Committed func() uint64
+
 	// OnSealed is called from a goroutine of the log when a full segment is durable and has its
 	// sidecar: the moment for a checkpoint. lastIndex is the segment's last. It may block.
 	OnSealed func(lastIndex uint64)
-	// OnCommit is called on the writer's loop when one of its writes completed well.
+	// OnCommit is called on the writer's loop, or the Thread's goroutine, when one of its writes completed well.
 	OnCommit func(ns int64, bytes int)
 
 	// For tests.

@@ -19,6 +19,7 @@ import "ayder/internal/record"
 type place struct {
 	seg     *segment
 	pos     int64 // of the frame
+	end     int64 // behind it
 	index   uint64
 	timeMs  uint64
 	durable uint64 // when it was placed
@@ -29,8 +30,15 @@ type place struct {
 func (l *Log) place(w *Writer, n int64, timeMs uint64) place {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	p := l.reserve(n, timeMs, l.tailIdle())
+	l.slots[p.index%uint64(len(l.slots))] = slot{writer: w}
+	return p
+}
+
+// reserve gives a frame of n bytes the next index and its place. idle tells that no write in flight covers the tail block.
+func (l *Log) reserve(n int64, timeMs uint64, idle bool) place {
 	pos := l.pos
-	if !l.tailIdle() {
+	if !idle {
 		pos = blockUp(pos)
 	}
 	skipped := pos - l.pos
@@ -40,11 +48,10 @@ func (l *Log) place(w *Writer, n int64, timeMs uint64) place {
 	}
 	l.last++
 	l.timeMs = max(l.timeMs, timeMs)
-	l.slots[l.last%uint64(len(l.slots))] = slot{writer: w}
 	l.pos = pos + n
 	l.active.note(l.last, pos, l.pos, l.timeMs)
 	l.countRoom()
-	return place{l.active, pos, l.last, l.timeMs, l.durable.Load(), skipped}
+	return place{l.active, pos, l.pos, l.last, l.timeMs, l.durable.Load(), skipped}
 }
 
 // tailIdle tells that no write in flight covers the block that l.pos is in.
@@ -112,7 +119,14 @@ func (l *Log) committed(index uint64) (owners uint64) {
 
 func (l *Log) slot(index uint64) *slot { return &l.slots[index%uint64(len(l.slots))] }
 
-// header is the frame header for p; size and sections come from the batch.
-func (p *place) header() record.Header {
-	return record.Header{Index: p.index, Term: soloTerm, TimeMs: p.timeMs, Staged: p.durable, Durable: p.durable}
+// header is the frame header of b at p; size, sections and flags come from the batch.
+func (l *Log) header(p *place, b *record.Batch) record.Header {
+	h := record.Header{Index: p.index, Term: b.Term, TimeMs: p.timeMs, Staged: p.durable, Durable: p.durable, Kind: b.Kind}
+	if h.Term == 0 {
+		h.Term = soloTerm
+	}
+	if l.o.Committed != nil {
+		h.Staged = l.o.Committed()
+	}
+	return h
 }

@@ -346,6 +346,7 @@ func (r *recovery) index() error {
 func (r *recovery) resume() error {
 	l := r.l
 	l.last, l.timeMs = r.end.expect-1, r.timeMs
+	l.copied = l.last
 	l.durable.Store(l.last)
 	if r.open {
 		l.active = r.chain[len(r.chain)-1]

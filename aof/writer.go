@@ -113,18 +113,23 @@ func (w *Writer) Append(b *record.Batch) {
 	}
 	n := int64(record.AlignedSize(b.Size()))
 	p := l.place(w, n, b.TimeMs)
-	frame := b.Seal(p.header(), p.seg.seed)
+	frame := b.Seal(l.header(&p, b), p.seg.seed)
 	f.index, f.seg, f.started = p.index, p.seg, time.Now()
 	f.off, f.data, f.written = blockDown(p.pos), p.seg.fill(frame, p.pos), 0
 	view := b.Frame()
-	if sec, ok := l.index.addFrame(p.seg, &view, p.pos); !ok {
-		panic(fmt.Sprintf("bug: offset %d of %v appended again", sec.Base, sec.Stream))
-	}
+	l.mustIndex(p.seg, &view, p.pos)
 	l.stats.AppendedBytes.Add(uint64(n))
 	l.stats.PaddingBytes.Add(uint64(p.skipped))
 	w.submit(w.tail-1, f)
 	if l.o.ackEarly {
 		w.acknowledge(f.index)
+	}
+}
+
+// mustIndex puts an appended frame into the index.
+func (l *Log) mustIndex(s *segment, f *record.Frame, pos int64) {
+	if sec, ok := l.index.addFrame(s, f, pos); !ok {
+		panic(fmt.Sprintf("bug: offset %d of %v appended again", sec.Base, sec.Stream))
 	}
 }
 

@@ -1,0 +1,290 @@
+package aof_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"ayder/aof"
+	"ayder/internal/record"
+	"ayder/internal/testkit"
+)
+
+// threaded is a log on a MemFS with its goroutines running, written by a Thread.
+type threaded struct {
+	t      *testing.T
+	fs     *testkit.MemFS
+	o      aof.Options
+	log    *aof.Log
+	thread *aof.Thread
+	next   uint64 // offset in stream one
+}
+
+func newThreaded(t *testing.T, tune func(*aof.Options, *aof.ThreadOptions)) *threaded {
+	t.Helper()
+	x := &threaded{t: t, fs: testkit.NewMemFS(1)}
+	x.o = aof.Options{Dir: rigDir, FS: x.fs, SegmentBytes: rigSegment, FrameBytesMax: rigFrame, TailBytes: 8 * rigSegment}
+	o := aof.ThreadOptions{OpenMax: 1}
+	if tune != nil {
+		tune(&x.o, &o)
+	}
+	x.open(o)
+	return x
+}
+
+func (x *threaded) open(o aof.ThreadOptions) {
+	x.t.Helper()
+	var err error
+	if x.log, err = aof.Open(x.o, nil); err != nil {
+		x.t.Fatal(err)
+	}
+	x.thread = x.log.NewThread(o)
+}
+
+func (x *threaded) close() {
+	x.t.Helper()
+	x.thread.Close()
+	if err := x.log.Close(); err != nil {
+		x.t.Fatal(err)
+	}
+}
+
+// batch is one record of stream one in a frame of size bytes.
+func (x *threaded) batch(size int) *record.Batch {
+	b := record.NewBatch()
+	b.Term = 3
+	value := bytes.Repeat([]byte{'.'}, size-record.FrameHeaderBytes-record.SectionHeaderBytes-record.RecordHeaderBytes)
+	copy(value, fmt.Sprintf("%v %d", one, x.next))
+	b.AppendRecord(one, x.next, &record.Record{Value: value})
+	x.next++
+	return b
+}
+
+// raftEntry is one of Raft's own.
+func raftEntry(payload string) *record.Batch {
+	b := record.NewBatch()
+	b.Load(&record.Header{Kind: record.KindRaft, Term: 2}, []byte(payload))
+	return b
+}
+
+func (x *threaded) append(bs ...*record.Batch) {
+	x.t.Helper()
+	if err := x.thread.Append(bs); err != nil {
+		x.t.Fatal(err)
+	}
+}
+
+// within fails the test if fn hangs.
+func within(t *testing.T, what string, fn func()) {
+	t.Helper()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		fn()
+	}()
+	select {
+	case <-done:
+	case <-time.After(hangGuard):
+		t.Fatal(what + " hangs")
+	}
+}
+
+func TestThreadAppendsAndSyncs(t *testing.T) {
+	var mu sync.Mutex
+	var durable []uint64
+	committed := uint64(0)
+	x := newThreaded(t, func(o *aof.Options, to *aof.ThreadOptions) {
+		o.Committed = func() uint64 { return committed }
+		to.OnDurable = func(index uint64) {
+			mu.Lock()
+			defer mu.Unlock()
+			durable = append(durable, index)
+		}
+	})
+	x.append(x.batch(300), raftEntry("no-op"), x.batch(5000))
+	mustEqual(t, x.log.LastIndex(), 3)
+	committed = 2
+	loaded := record.NewBatch()
+	from := x.batch(400)
+	from.TimeMs = 77
+	from.Seal(record.Header{Index: 9, Term: 9}, 1)
+	h := from.Frame().Header
+	h.Term = 5
+	loaded.Load(&h, from.Frame().Payload)
+	x.append(loaded)
+	mustEqual(t, loaded.Index, 4)
+
+	for _, want := range []struct {
+		index, term, staged, timeMs uint64
+		kind                        record.Kind
+		sections                    uint32
+	}{{1, 3, 0, 0, record.KindBatch, 1}, {2, 2, 0, 0, record.KindRaft, 0}, {3, 3, 0, 0, record.KindBatch, 1}, {4, 5, 2, 77, record.KindBatch, 1}} {
+		h, p, err := x.log.Entry(want.index, nil)
+		if err != nil || h.Index != want.index || h.Term != want.term || h.Staged != want.staged || h.Kind != want.kind ||
+			h.Sections != want.sections || h.TimeMs != want.timeMs || len(p) != int(h.Size)-record.FrameHeaderBytes {
+			t.Errorf("entry %d: %+v, %d bytes, %v", want.index, h, len(p), err)
+		}
+	}
+	_, p, err := x.log.Entry(2, make([]byte, 0, 100))
+	if err != nil || string(p) != "no-op" || cap(p) != 100 {
+		t.Errorf("%q %v", p, err)
+	}
+	for _, index := range []uint64{0, 5} {
+		_, _, err := x.log.Entry(index, nil)
+		mustBe(t, err, aof.ErrNotFound)
+	}
+	if !x.thread.WaitDurable(4) || x.log.Durable() != 4 {
+		t.Fatal("not durable")
+	}
+	x.close()
+	mu.Lock()
+	defer mu.Unlock()
+	if len(durable) == 0 || durable[len(durable)-1] != 4 {
+		t.Errorf("durable at %v", durable)
+	}
+	x.open(aof.ThreadOptions{})
+	mustEqual(t, x.log.LastIndex(), 4)
+	if h, p, err := x.log.Entry(2, nil); err != nil || h.Kind != record.KindRaft || h.Term != 2 || string(p) != "no-op" {
+		t.Errorf("after reopening: %+v %q %v", h, p, err)
+	}
+	x.close()
+}
+
+// Frames that are appended together lie one behind the other, and one write makes them durable.
+func TestThreadMergesWrites(t *testing.T) {
+	x := newThreaded(t, nil)
+	var bs []*record.Batch
+	for range 20 {
+		bs = append(bs, x.batch(300))
+	}
+	x.append(bs...)
+	if !x.thread.WaitDurable(20) {
+		t.Fatal("not durable")
+	}
+	s := x.log.Stats()
+	mustEqual(t, []uint64{s.Commits.Load(), s.AppendedBytes.Load(), s.PaddingBytes.Load(), s.WrittenBytes.Load()}, []uint64{1, 20 * 304, 0, 8192})
+	x.close()
+}
+
+// Waiting ends with the log's failure, for everybody.
+func TestThreadFailure(t *testing.T) {
+	failed := make(chan error, 2)
+	x := newThreaded(t, func(_ *aof.Options, o *aof.ThreadOptions) {
+		o.OnFail = func(err error) { failed <- err }
+	})
+	x.append(x.batch(300))
+	if !x.thread.WaitDurable(1) {
+		t.Fatal("not durable")
+	}
+	x.fs.FailWrite(1)
+	x.append(x.batch(300), x.batch(300))
+	within(t, "WaitDurable", func() {
+		if x.thread.WaitDurable(2) || !x.thread.WaitDurable(1) {
+			t.Error("the failed write is durable, or the one before is not")
+		}
+	})
+	select {
+	case err := <-failed:
+		mustBe(t, err, syscall.EIO)
+	case <-time.After(hangGuard):
+		t.Fatal("OnFail was not called")
+	}
+	mustBe(t, x.thread.Append([]*record.Batch{x.batch(300)}), aof.ErrFailed)
+	if x.log.Room() || x.log.Durable() != 1 {
+		t.Error("room, or progress, in a log that has stopped")
+	}
+	x.thread.Close()
+	if len(failed) != 0 {
+		t.Error("OnFail called again")
+	}
+	_ = x.log.Close()
+}
+
+// A full disk: Room says so before Append has to wait, Append waits, and goes on when there is space.
+func TestThreadWaitsForRoom(t *testing.T) {
+	var lines lockedBuffer
+	room := make(chan struct{}, 100)
+	x := newThreaded(t, func(o *aof.Options, to *aof.ThreadOptions) {
+		o.Logger = lines.logger()
+		to.OnRoom = func() { room <- struct{}{} }
+	})
+	for !x.log.Room() {
+		<-room
+	}
+	x.fs.SetSpace(0)
+	n := 0
+	for ; x.log.Room(); n++ {
+		x.append(x.batch(rigFrame))
+	}
+	if n == 0 || !x.thread.WaitDurable(uint64(n)) {
+		t.Fatal("no room to begin with")
+	}
+	within(t, "the keeper", func() {
+		for !x.log.Full() {
+			time.Sleep(time.Millisecond)
+		}
+	})
+	// Raft's own entries still have room; then more than fits.
+	x.append(raftEntry("configuration"))
+	done := make(chan error)
+	go func() {
+		done <- x.thread.Append([]*record.Batch{x.batch(rigFrame), x.batch(rigFrame), x.batch(rigFrame), x.batch(rigFrame), x.batch(rigFrame)})
+	}()
+	within(t, "the log line", func() {
+		for !strings.Contains(lines.String(), "append waits for the next segment") {
+			time.Sleep(time.Millisecond)
+		}
+	})
+	x.fs.SetSpace(-1)
+	select {
+	case err := <-done:
+		if err != nil {
+			t.Fatal(err)
+		}
+	case <-time.After(hangGuard):
+		t.Fatal("Append hangs")
+	}
+	if !x.thread.WaitDurable(uint64(n) + 6) {
+		t.Fatal("not durable")
+	}
+	x.close()
+}
+
+func TestThreadCloseEndsWaiting(t *testing.T) {
+	x := newThreaded(t, nil)
+	x.fs.SetSpace(0)
+	waited := make(chan bool)
+	go func() { waited <- x.thread.WaitDurable(1000) }()
+	done := make(chan error)
+	go func() {
+		for {
+			if err := x.thread.Append([]*record.Batch{x.batch(rigFrame)}); err != nil {
+				done <- err
+				return
+			}
+		}
+	}()
+	within(t, "the keeper", func() {
+		for !x.log.Full() {
+			time.Sleep(time.Millisecond)
+		}
+	})
+	within(t, "Close", x.thread.Close)
+	within(t, "Append", func() { mustBe(t, <-done, aof.ErrClosed) })
+	within(t, "WaitDurable", func() {
+		if <-waited {
+			t.Error("an index that was never appended is durable")
+		}
+	})
+	if x.log.Durable() != x.log.LastIndex() {
+		t.Error("closed with frames that were not written")
+	}
+	if err := x.log.Close(); err != nil && !errors.Is(err, aof.ErrClosed) {
+		t.Fatal(err)
+	}
+}
