@@ -15,6 +15,9 @@ import (
 // Live, a section that does not follow from the state is a bug of ours, and the loop stops with a panic before
 // it serves from wrong numbers. In recovery it may be a damaged or foreign file, and is an error.
 
+// A frame that another node made comes through ApplyCommitted: any shard's sections may be in it, and offsets that
+// were given here and are still in flight have lost their meaning, so they are not compared.
+
 // Apply applies a durable frame that this shard's own batch became. The error, wrapping
 // record.ErrMalformed, means that the frame does not decode; the shard must not be used after it.
 func (s *Shard) Apply(f record.Frame) error {
@@ -25,6 +28,27 @@ func (s *Shard) Apply(f record.Frame) error {
 		}
 		if err := s.engine.apply(&f, &sec, true); err != nil {
 			panic(fmt.Sprintf("bug: frame %d: %v", f.Index, err))
+		}
+	}
+	if err := it.Err(); err != nil {
+		return fmt.Errorf("apply index %d: %w", f.Index, err)
+	}
+	s.finish(&f)
+	return nil
+}
+
+// ApplyCommitted applies those sections of a committed frame that are this shard's, whichever node made the frame and
+// with however many loops. Every shard that ShardsOf names must be given it, in the order of the log. What a restored
+// checkpoint holds already is left out. Errors wrap ErrDiverged or record.ErrMalformed and name index and stream;
+// the engine must not be used after one.
+func (s *Shard) ApplyCommitted(f record.Frame) error {
+	it := f.Iter()
+	for sec, ok := it.Next(); ok; sec, ok = it.Next() {
+		if s.engine.shardOf(&sec) != s.number {
+			continue
+		}
+		if err := s.engine.apply(&f, &sec, false); err != nil {
+			return fmt.Errorf("apply index %d topic %d partition %d: %w", f.Index, sec.Stream.Topic, sec.Stream.Partition, err)
 		}
 	}
 	if err := it.Err(); err != nil {
@@ -216,6 +240,9 @@ func (p *Partition) applyCommit(sec *record.Section) error {
 	case sec.Base > p.next.Load():
 		return fmt.Errorf("group %q committed offset %d above %d: %w", sec.Body, sec.Base, p.next.Load(), ErrDiverged)
 	}
-	p.group(sec.Body).commit(sec.Base)
+	g := p.group(sec.Body)
+	if g.commit(sec.Base); g.batch == nil {
+		delete(p.owner.committing, g)
+	}
 	return nil
 }

@@ -32,9 +32,34 @@ func (s *Shard) CommitOffset(b *record.Batch, p *Partition, name []byte, offset 
 	if g.batch != nil && offset <= g.pending {
 		return Commit{Pending: g.batch}, nil
 	}
+	if g.batch == nil {
+		s.committing[g] = committingOf(p, g, name)
+	}
 	b.AppendCommand(record.SectionGroupCommit, p.stream, offset, name)
 	g.pending, g.batch = offset, b
 	return Commit{Changed: true}, nil
+}
+
+// committing is what Forget needs to know of a group with a commit in flight.
+type committing struct {
+	partition *Partition
+	name      string // where the group exists only for the sake of that commit
+}
+
+func committingOf(p *Partition, g *group, name []byte) committing {
+	c := committing{partition: p}
+	if !g.applied {
+		c.name = string(name)
+	}
+	return c
+}
+
+// forget takes the commits in flight back.
+func (c *committing) forget(g *group) {
+	g.pending, g.batch = 0, nil
+	if !g.applied {
+		delete(c.partition.groups, c.name)
+	}
 }
 
 // commit applies a commit; one that would go backward is without effect.

@@ -8,7 +8,13 @@
 //	Apply                                 once that batch's frame is durable: make it visible
 //
 // What is between the two is in flight: it counts where offsets are given and duplicates are looked for, and
-// nobody can read it. A batch that fails has stopped the log for good, so nothing is ever taken back.
+// nobody can read it. On a single node a batch that fails has stopped the log for good, so nothing is ever taken back.
+//
+// In a cluster leadership can be lost with batches in flight. Forget takes back all of them at once; whichever of
+// them was committed after all comes back through ApplyCommitted, the way of every frame that another node made:
+//
+//	ApplyCommitted    of a frame from anywhere, apply the sections that are this shard's
+//	Forget            leadership was lost or gained: nothing is in flight
 //
 // Recovery is Restore of a checkpoint, then ApplyReplay of the frames after it, on one goroutine.
 //

@@ -9,8 +9,8 @@ import (
 // Shard is the part of the engine that one loop owns: the partitions that ShardOf gives it, and
 // what is in flight for them. It is not safe for concurrent use.
 //
-// In flight means: encoded into a batch that was not applied yet. A batch that fails has stopped the
-// log for good, so nothing in flight is ever taken back; it is only ever resolved, by Apply.
+// In flight means: encoded into a batch that was not applied yet. It is resolved by Apply, batch by batch, or
+// taken back as a whole, by Forget.
 type Shard struct {
 	engine  *Engine
 	number  int
@@ -22,6 +22,8 @@ type Shard struct {
 	sweepAt  int                  // the one in windows to sweep next
 	idem     [idemPrefixBytes + IdemKeyBytesMax]byte
 	creating creations // topics in flight; only on the catalogue's shard
+
+	committing map[*group]committing // groups with a commit in flight
 }
 
 // flightKey names an idempotency key among all partitions of a shard.
@@ -38,7 +40,7 @@ type flight struct {
 }
 
 func newShard(e *Engine, number int) *Shard {
-	return &Shard{engine: e, number: number, keys: make(map[flightKey]flight)}
+	return &Shard{engine: e, number: number, keys: make(map[flightKey]flight), committing: make(map[*group]committing)}
 }
 
 // LastApplied returns the index of the last frame that this shard applied. Any goroutine may ask.
