@@ -41,41 +41,44 @@ func (e *Error) offsets(earliest, next uint64) *Error {
 
 // The table of errors.
 var (
-	errBadParameter  = &Error{Status: 400, Code: "bad_parameter", Message: "A query parameter has a wrong value"}
-	errUnknownParam  = &Error{Status: 400, Code: "unknown_parameter", Message: "A query parameter is not known here"}
-	errRepeatedParam = &Error{Status: 400, Code: "repeated_parameter", Message: "A query parameter occurs twice"}
-	errBadPath       = &Error{Status: 400, Code: "bad_path", Message: "The path has a broken percent escape"}
-	errBadJSON       = &Error{Status: 400, Code: "bad_json", Message: "The request body is not the JSON that this call takes"}
-	errUnknownField  = &Error{Status: 400, Code: "unknown_field", Message: "The request body has an unknown field"}
-	errBadNDJSON     = &Error{Status: 400, Code: "bad_ndjson", Message: "A line is not one JSON value; nothing was appended"}
-	errEmptyNDJSON   = &Error{Status: 400, Code: "empty_ndjson", Message: "The body holds no line"}
-	errMissingTopic  = &Error{Status: 400, Code: "missing_topic", Message: "Topic name is required"}
-	errBadTopic      = &Error{Status: 400, Code: "bad_topic", Message: "A topic name is 1 to 249 of A-Z a-z 0-9 . _ -"}
-	errBadPartitions = &Error{Status: 400, Code: "bad_partitions", Message: "A topic has 1 to 1024 partitions"}
-	errBadGroup      = &Error{Status: 400, Code: "bad_group", Message: "A group name is 1 to 249 of A-Z a-z 0-9 . _ -"}
-	errBadKey        = &Error{Status: 400, Code: "bad_key", Message: "The key is too long"}
-	errBadHeader     = &Error{Status: 400, Code: "bad_message_header", Message: "A message header is too long or there are too many"}
-	errNotOffered    = &Error{Status: 400, Code: "not_offered", Message: "This is not offered yet"}
-	errUnauthorized  = &Error{Status: 401, Code: "unauthorized", Message: "A valid token is required", Header: "WWW-Authenticate: Bearer realm=\"ayder\"\r\n"}
-	errForbidden     = &Error{Status: 403, Code: "forbidden", Message: "The token does not allow this"}
-	errNotFound      = &Error{Status: 404, Code: "not_found", Message: "There is nothing at this path"}
-	errUnknownTopic  = &Error{Status: 404, Code: "unknown_topic", Message: "The topic does not exist"}
-	errPartition     = &Error{Status: 404, Code: "unknown_partition", Message: "The topic has no such partition"}
-	errMethod        = &Error{Status: 405, Code: "method_not_allowed", Message: "The path exists, but not with this method"}
-	errHeadTimeout   = &Error{Status: 408, Code: "request_timeout", Message: "The request took too long to arrive"}
-	errTopicExists   = &Error{Status: 409, Code: "topic_exists", Message: "The topic exists with other settings"}
-	errBelowFloor    = &Error{Status: 410, Code: "offset_gone", Message: "The offset is below the partition's floor"}
-	errExpected      = &Error{Status: 412, Code: "unexpected_offset", Message: "expected_offset is not the partition's next offset"}
-	errTooLarge      = &Error{Status: 413, Code: "body_too_large", Message: "The request body is too large"}
-	errAboveEnd      = &Error{Status: 416, Code: "offset_out_of_range", Message: "The offset is above the partition's end"}
-	errEncoding      = &Error{Status: 415, Code: "unsupported_encoding", Message: "The request body has a content coding that is not supported"}
-	errStorage       = &Error{Status: 500, Code: "storage_failed", Message: "The log stopped after a failed write or sync; reads go on, writes need a restart"}
-	errDamaged       = &Error{Status: 500, Code: "storage_damaged", Message: "Stored messages failed their checksum; run ayder check"}
-	errInternal      = &Error{Status: 500, Code: "internal", Message: "A bug in the server"}
-	errOverloaded    = &Error{Status: 503, Code: "overloaded", Message: "The server has too much to do; try again", RetryAfter: 1}
-	errStarting      = &Error{Status: 503, Code: "starting", Message: "The server is not ready yet", RetryAfter: 1}
-	errCommitTimeout = &Error{Status: 504, Code: "commit_timeout", Message: "The commit did not finish in time; it may still take effect"}
-	errNoSpace       = &Error{Status: 507, Code: "disk_full", Message: "There is no space for another segment; writes resume when there is", RetryAfter: 5}
+	errBadParameter   = &Error{Status: 400, Code: "bad_parameter", Message: "A query parameter has a wrong value"}
+	errUnknownParam   = &Error{Status: 400, Code: "unknown_parameter", Message: "A query parameter is not known here"}
+	errRepeatedParam  = &Error{Status: 400, Code: "repeated_parameter", Message: "A query parameter occurs twice"}
+	errBadPath        = &Error{Status: 400, Code: "bad_path", Message: "The path has a broken percent escape"}
+	errBadJSON        = &Error{Status: 400, Code: "bad_json", Message: "The request body is not the JSON that this call takes"}
+	errUnknownField   = &Error{Status: 400, Code: "unknown_field", Message: "The request body has an unknown field"}
+	errBadNDJSON      = &Error{Status: 400, Code: "bad_ndjson", Message: "A line is not one JSON value; nothing was appended"}
+	errEmptyNDJSON    = &Error{Status: 400, Code: "empty_ndjson", Message: "The body holds no line"}
+	errMissingTopic   = &Error{Status: 400, Code: "missing_topic", Message: "Topic name is required"}
+	errBadTopic       = &Error{Status: 400, Code: "bad_topic", Message: "A topic name is 1 to 249 of A-Z a-z 0-9 . _ -"}
+	errBadPartitions  = &Error{Status: 400, Code: "bad_partitions", Message: "A topic has 1 to 1024 partitions"}
+	errBadGroup       = &Error{Status: 400, Code: "bad_group", Message: "A group name is 1 to 249 of A-Z a-z 0-9 . _ -"}
+	errBadKey         = &Error{Status: 400, Code: "bad_key", Message: "The key is too long"}
+	errBadHeader      = &Error{Status: 400, Code: "bad_message_header", Message: "A message header is too long or there are too many"}
+	errNotOffered     = &Error{Status: 400, Code: "not_offered", Message: "This is not offered yet"}
+	errUnauthorized   = &Error{Status: 401, Code: "unauthorized", Message: "A valid token is required", Header: "WWW-Authenticate: Bearer realm=\"ayder\"\r\n"}
+	errForbidden      = &Error{Status: 403, Code: "forbidden", Message: "The token does not allow this"}
+	errNotFound       = &Error{Status: 404, Code: "not_found", Message: "There is nothing at this path"}
+	errUnknownTopic   = &Error{Status: 404, Code: "unknown_topic", Message: "The topic does not exist"}
+	errPartition      = &Error{Status: 404, Code: "unknown_partition", Message: "The topic has no such partition"}
+	errMethod         = &Error{Status: 405, Code: "method_not_allowed", Message: "The path exists, but not with this method"}
+	errHeadTimeout    = &Error{Status: 408, Code: "request_timeout", Message: "The request took too long to arrive"}
+	errRedirect       = &Error{Status: 307, Code: "redirect_to_leader", Message: "Writes go to the leader; repeat the request at Location"}
+	errTopicExists    = &Error{Status: 409, Code: "topic_exists", Message: "The topic exists with other settings"}
+	errBelowFloor     = &Error{Status: 410, Code: "offset_gone", Message: "The offset is below the partition's floor"}
+	errExpected       = &Error{Status: 412, Code: "unexpected_offset", Message: "expected_offset is not the partition's next offset"}
+	errTooLarge       = &Error{Status: 413, Code: "body_too_large", Message: "The request body is too large"}
+	errAboveEnd       = &Error{Status: 416, Code: "offset_out_of_range", Message: "The offset is above the partition's end"}
+	errEncoding       = &Error{Status: 415, Code: "unsupported_encoding", Message: "The request body has a content coding that is not supported"}
+	errStorage        = &Error{Status: 500, Code: "storage_failed", Message: "The log stopped after a failed write or sync; reads go on, writes need a restart"}
+	errDamaged        = &Error{Status: 500, Code: "storage_damaged", Message: "Stored messages failed their checksum; run ayder check"}
+	errInternal       = &Error{Status: 500, Code: "internal", Message: "A bug in the server"}
+	errOverloaded     = &Error{Status: 503, Code: "overloaded", Message: "The server has too much to do; try again", RetryAfter: 1}
+	errStarting       = &Error{Status: 503, Code: "starting", Message: "The server is not ready yet", RetryAfter: 1}
+	errNoLeader       = &Error{Status: 503, Code: "no_leader", Message: "The cluster has no leader that this node knows of; try again", RetryAfter: 1}
+	errLeadershipLost = &Error{Status: 503, Code: "leadership_lost", Message: "This node stopped leading before the commit was known: the write may or may not have been committed; retry with the same idempotency_key", RetryAfter: 1}
+	errCommitTimeout  = &Error{Status: 504, Code: "commit_timeout", Message: "The commit did not finish in time; it may still take effect"}
+	errNoSpace        = &Error{Status: 507, Code: "disk_full", Message: "There is no space for another segment; writes resume when there is", RetryAfter: 5}
 )
 
 // errorList has the errors for /docs/errors and for the test that compares it with the documentation.
@@ -83,14 +86,20 @@ var errorList = []*Error{
 	errBadParameter, errUnknownParam, errRepeatedParam, errBadPath, errBadJSON, errUnknownField, errBadNDJSON, errEmptyNDJSON, errMissingTopic,
 	errBadTopic, errBadPartitions, errBadGroup, errBadKey, errBadHeader, errNotOffered, errUnauthorized, errForbidden, errNotFound,
 	errUnknownTopic, errPartition, errMethod, errHeadTimeout, errTopicExists, errBelowFloor, errExpected, errTooLarge, errAboveEnd,
-	errEncoding, errStorage, errDamaged, errInternal, errOverloaded, errStarting, errCommitTimeout, errNoSpace,
+	errEncoding, errStorage, errDamaged, errInternal, errOverloaded, errStarting, errNoLeader, errLeadershipLost, errCommitTimeout, errNoSpace,
+	errRedirect,
 }
 
-// What a Log and a Reader may answer; the program that wires them translates their errors into these.
+// What a Log, a Reader and a Cluster may answer; the program that wires them translates their errors into these.
 var (
 	ErrNoSpace = errors.New("no space for another segment")
 	ErrBusy    = errors.New("the next segment is being prepared")
 	ErrCold    = errors.New("not in memory")
+
+	ErrNotLeader      = errors.New("this node does not lead")                                // nothing was proposed
+	ErrLeadershipLost = errors.New("leadership was lost before the outcome was known")       // of a batch, or of a change of members
+	ErrUnknownNode    = errors.New("no such node in the cluster")                            // promote, remove, transfer
+	ErrNodeConflict   = errors.New("the cluster's present state does not allow that change") // exists differently, lags behind, the last voter
 )
 
 // errStall, returned by a handler, says that the request has to wait until a batch can be opened.

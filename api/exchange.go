@@ -96,6 +96,8 @@ func (l *loop) run(x *exchange) (stalled bool) {
 	switch {
 	case err == errStall:
 		return true
+	case err == ErrNotLeader:
+		l.finishError(x.conn, &x.meta, l.redirect(x))
 	case err != nil:
 		l.finishError(x.conn, &x.meta, asError(err))
 	case !r.later:

@@ -34,7 +34,8 @@ type loop struct {
 	retries  []*exchange
 	deadline int64 // earliest time at which an owed answer expires, 0: none
 	scan     uint64
-	failed   error  // why the log stopped
+	failed   error // why the log stopped
+	term     term
 	turns    uint32 // batches begun, for round robin
 
 	parser    httpparse.Parser
@@ -63,6 +64,8 @@ type commit struct {
 	waiters   []waiter
 	submitted int64
 	messages  int
+	loop      *loop
+	term      uint32 // term.number when it was opened
 }
 
 // now is the monotonic clock in nanoseconds that every stamp is taken from.
@@ -89,6 +92,7 @@ func (l *loop) batch(size int) (*commit, error) {
 	}
 	c = l.newCommit()
 	c.batch.TimeMs = uint64(time.Now().UnixMilli())
+	c.term = l.term.number
 	l.open = c
 	return c, nil
 }
@@ -106,10 +110,15 @@ func (l *loop) admit() error {
 	if l.failed != nil {
 		return errStorage
 	}
+	if !l.term.leads {
+		return ErrNotLeader
+	}
 	err := l.log.Admit()
 	switch {
 	case err == nil:
 		return nil
+	case errors.Is(err, ErrNotLeader):
+		return ErrNotLeader
 	case errors.Is(err, ErrBusy):
 		return errStall
 	case errors.Is(err, ErrNoSpace):
@@ -125,7 +134,7 @@ func (l *loop) newCommit() *commit {
 		l.idle = l.idle[:n-1]
 		return c
 	}
-	c := &commit{batch: record.NewBatch()}
+	c := &commit{batch: record.NewBatch(), loop: l}
 	c.batch.Tag = c
 	c.batch.Done = l.done
 	return c
@@ -157,31 +166,59 @@ func (l *loop) submit() bool {
 	return true
 }
 
-// done is called by the log, in log order: the batch is durable, or the log has stopped for good.
+// done is called by the log, in log order: the batch is durable, or leadership was lost, or the log has stopped for good.
 func (l *loop) done(b *record.Batch, err error) {
 	c := b.Tag.(*commit)
-	if len(l.flight) == 0 || l.flight[0] != c {
-		panic("bug: batches became durable out of order")
+	if errors.Is(err, ErrLeadershipLost) && c.term == l.term.number {
+		l.endTerm() // which answers for this batch and all after it
 	}
-	l.flight = append(l.flight[:0], l.flight[1:]...)
-	at := now()
-	if err != nil {
+	l.land(c)
+	at, owed := now(), (*Error)(nil)
+	switch {
+	case err == nil:
+		l.apply(c)
+		l.commits.Observe(at-c.submitted, c.messages, b.Size())
+	case errors.Is(err, ErrLeadershipLost):
+		l.commits.Failures.Add(1)
+	default:
 		l.commits.Failures.Add(1)
 		l.fail(err)
-	} else {
-		if err := l.shard.Apply(b.Frame()); err != nil {
-			panic("bug: " + err.Error())
-		}
-		l.commits.Observe(at-c.submitted, c.messages, b.Size())
+		owed = errStorage
 	}
 	for i := range c.waiters {
 		if w := &c.waiters[i]; w.conn != nil {
-			l.settle(w, b.Index, at, err)
+			l.settle(w, b.Index, at, owed)
 		}
 	}
+	l.recycle(c)
+}
+
+// land takes c out of the batches that are under way. Of those of this term the oldest lands first.
+func (l *loop) land(c *commit) {
+	i := slices.Index(l.flight, c)
+	if i < 0 || i > 0 && c.term == l.term.number && l.flight[i-1].term == c.term {
+		panic("bug: batches became durable out of order")
+	}
+	l.flight = slices.Delete(l.flight, i, i+1)
+}
+
+// apply makes a durable batch visible.
+func (l *loop) apply(c *commit) {
+	f := c.batch.Frame()
+	if c.term != l.term.number {
+		l.applyForeign(f)
+		return
+	}
+	if err := l.shard.Apply(f); err != nil {
+		panic("bug: " + err.Error())
+	}
+}
+
+// recycle makes a commit that owes nothing ready for use again.
+func (l *loop) recycle(c *commit) {
 	clear(c.waiters)
 	c.waiters, c.messages = c.waiters[:0], 0
-	b.Reset(batchBytesKept)
+	c.batch.Reset(batchBytesKept)
 	l.idle = append(l.idle, c)
 }
 

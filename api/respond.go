@@ -143,6 +143,7 @@ func statusLine(status int) string {
 }
 
 var statusTexts = map[int]string{
+	307: "HTTP/1.1 307 Temporary Redirect\r\n",
 	400: "HTTP/1.1 400 Bad Request\r\n",
 	401: "HTTP/1.1 401 Unauthorized\r\n",
 	403: "HTTP/1.1 403 Forbidden\r\n",

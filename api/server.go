@@ -19,11 +19,15 @@ import (
 // The seams to the log (Log, Reader) are declared here, by their consumer; cmd/ayder wires package aof into
 // them and the tests a log in memory.
 
-// Log is one loop's way into the log. All methods are called on that loop's thread and none blocks.
+// Log is one loop's way into the log. All methods are called on that loop's thread and none blocks. One that goes to
+// several nodes implements Replicated, too.
 type Log interface {
-	// Admit tells whether a batch may be opened now: nil, ErrNoSpace, ErrBusy (wake follows), or why the log has stopped.
+	// Admit tells whether a batch may be opened now: nil, ErrNoSpace, ErrBusy (wake follows), ErrNotLeader, or why the log
+	// has stopped.
 	Admit() error
-	// Append takes the batch; its Done is called later on the same loop, once, in log order.
+	// Append takes the batch; its Done is called later on the same loop, once, in log order: with nil when the batch is
+	// durable (in a cluster: committed), with an error that wraps ErrLeadershipLost, or with why the log has stopped.
+	// A batch must reach the log in the term of leadership in which it was admitted, or not at all.
 	Append(b *record.Batch)
 	// Deliver calls the Done of batches that other loops' commits made durable.
 	Deliver()
@@ -47,6 +51,10 @@ type Options struct {
 	Observe    func(*metrics.Sample) // adds what only the program knows: log, network, backend
 	LogErr     func() error          // why the log has stopped, nil while it works; nil itself: only what commits meet counts
 	Logger     *slog.Logger
+
+	Cluster      Cluster                  // nil: a single node
+	WriteConcern Concern                  // of writes that do not say
+	Secure       func(*netpoll.Conn) bool // whether a client's connection came over TLS, which a redirect keeps; nil: none did
 
 	HTTP              httpparse.Limits
 	Loops             int
@@ -85,6 +93,7 @@ type Server struct {
 	readers  *readers
 	cors     string // header lines of every answer
 	stopped  chan struct{}
+	started  chan struct{} // closed when all loops have
 
 	failure atomic.Pointer[error] // why the log stopped; set once by the loop that saw it first
 	running atomic.Int32          // loops that have started
@@ -92,7 +101,7 @@ type Server struct {
 
 // NewServer returns a server that is ready to be given to netpoll.Listen.
 func NewServer(o Options) *Server {
-	s := &Server{options: o, loops: make([]*loop, o.Loops), stopped: make(chan struct{})}
+	s := &Server{options: o, loops: make([]*loop, o.Loops), stopped: make(chan struct{}), started: make(chan struct{})}
 	s.starting.Add(o.Loops)
 	s.readers = newReaders(o.NewReader)
 	if o.CORSOrigin != "" {
@@ -131,9 +140,12 @@ func (s *Server) Start(n *netpoll.Loop) {
 		s.fail(err)
 	}
 	l.log = log
+	l.term.leads = s.options.Cluster == nil // otherwise BeginTerm says when
 	n.Context, n.Busy = l, l.busy
 	s.loops[l.index] = l
-	s.running.Add(1)
+	if int(s.running.Add(1)) == s.options.Loops {
+		close(s.started)
+	}
 	s.starting.Done()
 	s.starting.Wait()
 }

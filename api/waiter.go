@@ -75,16 +75,16 @@ func (l *loop) park(b *record.Batch, x *exchange, w waiter) reply {
 	return reply{later: true}
 }
 
-// settle answers w: its batch is durable as number index, or err says why it never will be.
-func (l *loop) settle(w *waiter, index uint64, at int64, err error) {
+// settle answers w: its batch is durable as number index, or failed says why nobody will hear that it is.
+func (l *loop) settle(w *waiter, index uint64, at int64, failed *Error) {
 	conn := w.conn
 	w.conn = nil
-	if err != nil {
-		l.finishError(conn, &w.meta, errStorage)
+	if w.kind == owedExecute && (failed == nil || failed == errLeadershipLost) {
+		l.again(w.again) // of the request itself nothing was proposed: it may go elsewhere
 		return
 	}
-	if w.kind == owedExecute {
-		l.again(w.again)
+	if failed != nil {
+		l.finishError(conn, &w.meta, failed)
 		return
 	}
 	if w.duplicate { // it may have waited behind a later batch than the one it is in
