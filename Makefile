@@ -4,6 +4,7 @@
 
 GO        ?= go
 FUZZTIME  ?= 10s
+CLUSTER   ?= # flags of tools/cluster: make cluster CLUSTER='-ports 7000,8000,9000,10000,11000'
 VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 REVISION  ?= $(shell git rev-parse HEAD 2>/dev/null)
 
@@ -49,8 +50,9 @@ fuzz: ## run every fuzz target for FUZZTIME (10s) each
 bench: build ## run the standard set of benchmarks against servers that it starts itself
 	bench/run.sh
 
-cluster: ## start a cluster of three on this machine
-	@echo "This build serves a single node; there is no replication in it." >&2; exit 1
+cluster: build ## start a cluster of three on this machine; ^C stops it
+	$(GO) build -o bin/cluster ./tools/cluster
+	@exec bin/cluster -bin bin/ayder $(CLUSTER)
 
 verify: build lint test giouring ## all that must pass before a change is handed in
 	$(MAKE) fuzz FUZZTIME=3s
