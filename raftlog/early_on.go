@@ -1,0 +1,5 @@
+//go:build ackearly
+
+package raftlog
+
+const ackEarly = true

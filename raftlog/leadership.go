@@ -1,0 +1,345 @@
+package raftlog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"syscall"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// Leadership: what is done when it is won and lost, handed over, or missing.
+//
+// Won: a barrier brings everything that was committed before to the state machine; then reads are linearizable and writes
+// admitted. Lost: proposals under way end with an unknown outcome. Handed over: proposals are stopped first, so that
+// none is refused by raft for being late. Missing: a follower whose leader's connection breaks and whose dial is refused
+// knows that the process is dead, and stands for election at once instead of waiting for its patience to end.
+
+// followLeadership acts on raft's word about this node, in order.
+func (n *Node) followLeadership() {
+	for {
+		select {
+		case won := <-n.notify:
+			n.lead(won)
+		case <-n.stop:
+			return
+		}
+	}
+}
+
+func (n *Node) lead(won bool) {
+	if !won {
+		n.stopAccepting()
+		n.leading.Store(false)
+		n.proposals.loseAll(ErrLeadershipLost)
+		n.o.Leading(false)
+		n.o.Logger.Info("no longer leader", "node", n.o.NodeID, "term", n.raft.CurrentTerm())
+		return
+	}
+	term := n.raft.CurrentTerm()
+	if !n.settled(term) {
+		return
+	}
+	n.o.Leading(true)
+	n.leading.Store(true)
+	n.accepting.Store(true)
+	if n.raft.State() != raft.Leader || n.raft.CurrentTerm() != term { // the loss is in the channel
+		n.accepting.Store(false)
+		n.leading.Store(false)
+		return
+	}
+	n.o.Logger.Info("leader", "node", n.o.NodeID, "term", term)
+}
+
+// settled waits until everything before this term has reached the state machine.
+func (n *Node) settled(term uint64) bool {
+	for n.raft.State() == raft.Leader && n.raft.CurrentTerm() == term {
+		done := make(chan error, 1)
+		barrier := n.raft.Barrier(barrierTimeout)
+		go func() { done <- barrier.Error() }()
+		select {
+		case err := <-done:
+			if err == nil {
+				return true
+			}
+		case <-n.stop:
+			return false
+		}
+	}
+	return false
+}
+
+// stopAccepting ends proposing; afterwards every proposal there is has been given to raft.
+func (n *Node) stopAccepting() {
+	n.gate.Lock()
+	n.accepting.Store(false)
+	n.gate.Unlock()
+}
+
+// Leading tells that this node leads and that everything committed before its term has been applied.
+func (n *Node) Leading() bool { return n.leading.Load() }
+
+// Leased tells that no other node can lead at this moment, so that a read of the state is linearizable.
+func (n *Node) Leased() bool {
+	if !n.leading.Load() {
+		return false
+	}
+	start := n.transport.leaseStart()
+	return !start.IsZero() && time.Since(start) < n.o.Lease
+}
+
+// ReadBarrier returns when a read of what is applied then is linearizable. Errors: ErrNotLeader, ErrStopped, ctx's.
+func (n *Node) ReadBarrier(ctx context.Context) error {
+	if n.Leased() {
+		return nil
+	}
+	if !n.leading.Load() {
+		return ErrNotLeader
+	}
+	commit := min(n.raft.CommitIndex(), n.transport.safe())
+	if err := n.wait(ctx, n.raft.VerifyLeader()); err != nil {
+		return err
+	}
+	if !n.AwaitApplied(commit, ctx.Done()) {
+		return errors.Join(ctx.Err(), ErrStopped)
+	}
+	return nil
+}
+
+// wait is f.Error() that gives up when the node stops or ctx ends.
+func (n *Node) wait(ctx context.Context, f raft.Future) error {
+	done := make(chan error, 1)
+	go func() { done <- f.Error() }()
+	select {
+	case err := <-done:
+		if errors.Is(err, raft.ErrNotLeader) || errors.Is(err, raft.ErrLeadershipLost) {
+			return ErrNotLeader
+		}
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-n.stop:
+		return ErrStopped
+	}
+}
+
+// Leader is the node that leads, as far as this one knows.
+func (n *Node) Leader() (Peer, bool) {
+	addr, id := n.raft.LeaderWithID()
+	if id == "" {
+		return Peer{}, false
+	}
+	p := n.peer(string(id))
+	if p.RaftAddr == "" {
+		p.RaftAddr = string(addr)
+	}
+	return p, true
+}
+
+// Transfer hands leadership to the node id, or to the best one if id is empty. Errors: ErrNotLeader, or why it failed; then this
+// node leads on.
+func (n *Node) Transfer(ctx context.Context, id string) error {
+	if !n.leading.Load() {
+		return ErrNotLeader
+	}
+	to, err := n.successor(id)
+	if err != nil {
+		return err
+	}
+	n.stopAccepting()
+	defer func() {
+		if n.leading.Load() && n.raft.State() == raft.Leader {
+			n.accepting.Store(true)
+		}
+	}()
+	n.transport.voidLease()
+	for until := time.Now().Add(transferDrain); n.proposals.count() > 0 && time.Now().Before(until); {
+		time.Sleep(time.Millisecond)
+	}
+	n.o.Logger.Info("handing leadership over", "node", n.o.NodeID, "to", to.ID)
+	if err := n.wait(ctx, n.raft.LeadershipTransferToServer(raft.ServerID(to.ID), raft.ServerAddress(to.RaftAddr))); err != nil {
+		return fmt.Errorf("hand over to %s: %w", to.ID, err)
+	}
+	return nil
+}
+
+// successor is the node that leadership may go to: a voter that has almost everything and answered within a heartbeat.
+func (n *Node) successor(id string) (Peer, error) {
+	if id == n.o.NodeID {
+		return Peer{}, fmt.Errorf("node %q leads already", id)
+	}
+	var best Peer
+	found := false
+	for _, m := range n.Status().Members {
+		if m.ID == n.o.NodeID || !m.Voter || id != "" && m.ID != id {
+			continue
+		}
+		found = true
+		if n.fit(&m) && (best.ID == "" || m.Priority > best.Priority) {
+			best = m.Peer
+		}
+	}
+	switch {
+	case !found && id != "":
+		return best, fmt.Errorf("%w: %q", ErrUnknownNode, id)
+	case best.ID == "":
+		return best, errors.New("no other voter is current and answering")
+	}
+	return best, nil
+}
+
+// fit tells whether leadership can go to m without stopping writes for long.
+func (n *Node) fit(m *MemberStatus) bool {
+	return m.Connected && time.Since(m.LastContact) < n.o.Heartbeat && m.Lag <= transferLagMax
+}
+
+// tend looks after what time brings: room for refused writers, a better leader, a disk that hangs.
+func (n *Node) tend() {
+	tick := time.NewTicker(tendEvery)
+	defer tick.Stop()
+	var better betterLeader
+	var disk diskWatch
+	for i := 0; ; i++ {
+		select {
+		case <-n.stop:
+			return
+		case <-tick.C:
+		}
+		n.wakeRefused()
+		disk.look(n)
+		if i%priorityTicks == 0 {
+			better.look(n)
+		}
+	}
+}
+
+// wakeRefused wakes the loops that had no room.
+func (n *Node) wakeRefused() {
+	if !n.o.Log.Room() {
+		return
+	}
+	n.mu.Lock()
+	all := n.proposers
+	n.mu.Unlock()
+	for _, p := range all {
+		if p.refused.Swap(false) {
+			p.wake()
+		}
+	}
+}
+
+// betterLeader hands leadership to a node of higher priority that has been fit for a while.
+type betterLeader struct {
+	id    string
+	since time.Time
+}
+
+func (b *betterLeader) look(n *Node) {
+	if !n.leading.Load() {
+		b.id = ""
+		return
+	}
+	mine, best := n.peer(n.o.NodeID), Peer{}
+	for _, m := range n.Status().Members {
+		if m.Voter && m.Priority > mine.Priority && m.Priority > best.Priority && n.fit(&m) {
+			best = m.Peer
+		}
+	}
+	switch now := time.Now(); {
+	case best.ID == "":
+		b.id = ""
+	case best.ID != b.id:
+		b.id, b.since = best.ID, now
+	case now.Sub(b.since) >= n.o.PriorityHold:
+		b.id = ""
+		ctx, cancel := context.WithTimeout(context.Background(), transferTimeout)
+		defer cancel()
+		if err := n.Transfer(ctx, best.ID); err != nil {
+			n.o.Logger.Warn("leadership was not handed to the preferred node", "to", best.ID, "error", err)
+		}
+	}
+}
+
+// diskWatch notices a disk that neither writes nor fails. The leader's own sync is not waited for where others make a
+// majority, so nothing else would.
+type diskWatch struct {
+	durable uint64
+	since   time.Time
+	moved   bool // leadership was given away for this
+}
+
+func (d *diskWatch) look(n *Node) {
+	durable, now := n.o.Log.Durable(), time.Now()
+	if durable != d.durable || n.o.Log.LastIndex() == durable {
+		*d = diskWatch{durable: durable, since: now}
+		return
+	}
+	switch stuck := now.Sub(d.since); {
+	case stuck > diskHangsExit:
+		n.fatal(fmt.Errorf("no write has reached the disk for %v", stuck.Round(time.Second)))
+	case stuck > diskHangsTransfer && !d.moved && n.leading.Load():
+		d.moved = true
+		n.o.Logger.Warn("the disk hangs: leadership goes to another node", "for", stuck.Round(time.Millisecond))
+		ctx, cancel := context.WithTimeout(context.Background(), transferTimeout)
+		defer cancel()
+		if err := n.Transfer(ctx, ""); err != nil {
+			n.o.Logger.Warn("leadership was not handed over", "error", err)
+		}
+	}
+}
+
+// peerGone is called when the connection that a leader used broke. If its machine refuses a new one, its process is
+// dead, and this node stands for election: the better its rank the sooner.
+func (n *Node) peerGone(id raft.ServerID) {
+	addr, leader := n.raft.LeaderWithID()
+	if leader != id || n.failed.Load() {
+		return
+	}
+	select {
+	case <-n.stop:
+		return
+	case <-time.After(time.Duration(n.rankAmongOthers(string(id))) * candidacyStagger):
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), n.o.Heartbeat)
+	defer cancel()
+	c, err := n.o.Dial(ctx, string(addr))
+	if err == nil {
+		_ = c.Close()
+		return
+	}
+	if !refused(err) {
+		return
+	}
+	if _, now := n.raft.LeaderWithID(); now == id && n.votes() {
+		n.o.Logger.Info("the leader's process is gone: standing for election", "leader", id)
+		n.transport.injectTimeoutNow()
+	}
+}
+
+// rankAmongOthers is this node's place in the order of priority without node id.
+func (n *Node) rankAmongOthers(id string) int {
+	rank, mine, gone := n.rank(), n.peer(n.o.NodeID), n.peer(id)
+	if gone.Priority > mine.Priority || gone.Priority == mine.Priority && gone.ID < mine.ID {
+		rank--
+	}
+	return rank
+}
+
+// votes tells whether this node is a voter.
+func (n *Node) votes() bool {
+	for _, id := range n.voters() {
+		if string(id) == n.o.NodeID {
+			return true
+		}
+	}
+	return false
+}
+
+// refused tells that nobody listens there although the machine answers.
+func refused(err error) bool {
+	var op *net.OpError
+	return errors.Is(err, syscall.ECONNREFUSED) || errors.As(err, &op) && errors.Is(op.Err, syscall.ECONNREFUSED)
+}
