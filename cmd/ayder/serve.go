@@ -73,11 +73,16 @@ func serveWith(c *config.Config, logger *slog.Logger, tokens *auth.Holder) error
 	if err != nil {
 		return errors.Join(err, st.close())
 	}
+	if st.cluster != nil {
+		if err := st.startNode(c, face); err != nil {
+			return errors.Join(err, listener.Shutdown(context.Background()), st.close())
+		}
+	}
 	if len(listener.Loops()) != c.Loops {
 		return errors.Join(fmt.Errorf("the %s backend has %d loops, not %d: %s", listener.Backend(), len(listener.Loops()), c.Loops, listener.Reason()),
 			listener.Shutdown(context.Background()), st.close())
 	}
-	stopSignals := handleSignals(c, logger, tokens, listener)
+	stopSignals := handleSignals(c, logger, tokens, func() { st.leave(c.ShutdownTimeout); shutdown(c, logger, listener) })
 	logger.Info("serving", "listen", listener.Addr().String(), "backend", listener.Backend(), "reason", listener.Reason(),
 		"io_uring", uring.Implementation(), "loops", c.Loops, "data", c.DataDir)
 	err = listener.Serve()
@@ -102,7 +107,7 @@ func listen(c *config.Config, logger *slog.Logger, h netpoll.Handler) (*netpoll.
 }
 
 func apiOptions(c *config.Config, st *store, tokens *auth.Holder, e *metrics.Exposition, logger *slog.Logger) api.Options {
-	return api.Options{
+	o := api.Options{
 		Engine: st.engine, OpenLog: st.openLog, NewReader: st.newReader, Tokens: tokens, Exposition: e, Logger: logger,
 		HTTP: httpparse.Limits{
 			RequestLineMax: c.RequestLineBytesMax, HeadMax: c.HeadBytesMax, FieldsMax: c.HeadFieldsMax, BodyMax: c.BodyBytesMax,
@@ -111,11 +116,15 @@ func apiOptions(c *config.Config, st *store, tokens *auth.Holder, e *metrics.Exp
 		HeaderNs: int64(c.HeadTimeout), IdleNs: int64(c.IdleTimeout), DefaultPartitions: uint32(c.PartitionsDefault),
 		AutoCreate: c.AutoCreate, ServerTiming: c.ServerTiming, CommitIsLast: c.CommitIs == "last", CORSOrigin: c.CORSOrigin,
 	}
+	if st.cluster != nil {
+		o.Cluster = st.cluster
+	}
+	return o
 }
 
 // handleSignals drains on SIGTERM and SIGINT and reads the token file again on SIGHUP. The result
 // ends it.
-func handleSignals(c *config.Config, logger *slog.Logger, tokens *auth.Holder, s *netpoll.Server) func() {
+func handleSignals(c *config.Config, logger *slog.Logger, tokens *auth.Holder, stop func()) func() {
 	ch := make(chan os.Signal, 4)
 	signal.Notify(ch, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	done := make(chan struct{})
@@ -128,7 +137,7 @@ func handleSignals(c *config.Config, logger *slog.Logger, tokens *auth.Holder, s
 					continue
 				}
 				logger.Info("stopping: open requests are finished first", "signal", sig.String(), "timeout", c.ShutdownTimeout)
-				go shutdown(c, logger, s)
+				go stop()
 			case <-done:
 				return
 			}

@@ -14,6 +14,7 @@ import (
 	"ayder/internal/metrics"
 	"ayder/internal/record"
 	"ayder/netpoll"
+	"ayder/raftlog"
 )
 
 // The store: engine and log, and the checkpoints that join them. Opening is newest checkpoint + tail of the log;
@@ -29,6 +30,9 @@ type store struct {
 
 	segmentBytes int64
 
+	cluster *cluster          // nil: a single node
+	replay  *raftlog.Recovery // what of the log is known to be committed; nil: a single node
+
 	// checkpointer has every loop encode its part of the state; nil until there are loops. The log's
 	// goroutine reads it.
 	checkpointer atomic.Pointer[func(done func(payload []byte))]
@@ -41,6 +45,9 @@ func openStore(c *config.Config, logger *slog.Logger) (*store, error) {
 	st := &store{logger: logger, segmentBytes: c.SegmentBytes, closing: make(chan struct{}), engine: engine.New(engine.Config{
 		Shards: c.Loops, IdemWindowMs: uint64(c.IdempotencyWindow.Milliseconds()), IdemKeysMax: c.IdempotencyKeys,
 	})}
+	if err := st.prepare(c); err != nil {
+		return nil, err
+	}
 	index, payload, err := aof.LoadCheckpoint(aof.OS(), c.DataDir, logger)
 	if err != nil {
 		return nil, fmt.Errorf("checkpoint: %w", err)
@@ -51,15 +58,39 @@ func openStore(c *config.Config, logger *slog.Logger) (*store, error) {
 		}
 	}
 	st.marked.Store(index)
-	st.log, err = aof.Open(aof.Options{
+	o := aof.Options{
 		Dir: c.DataDir, SegmentBytes: c.SegmentBytes, TailBytes: c.TailBytes, Logger: logger, ReplayAfter: index,
 		WritersMax: c.Loops, InFlightMax: c.CommitsInFlight, FrameBytesMax: frameBytesMax(c), OnSealed: st.sealed,
-	}, st.engine.ApplyReplay)
+	}
+	replay := st.engine.ApplyReplay
+	if c.HA != nil {
+		st.replay = raftlog.NewRecovery(index, replay)
+		replay = st.replay.Frame
+		st.cluster = &cluster{concern: c.HA.WriteConcern, logger: logger}
+		o.Committed = st.replay.Committed
+	}
+	st.log, err = aof.Open(o, replay)
 	if err != nil {
 		return nil, err
 	}
 	logger.Info("log opened", "checkpoint", index, "last_index", st.log.LastIndex(), "took", time.Since(began).Round(time.Millisecond))
 	return st, nil
+}
+
+// prepare looks at what the directory was used for. A node of a cluster may have begun to replace its log.
+func (st *store) prepare(c *config.Config) error {
+	if c.HA != nil {
+		installed, err := raftlog.FinishInstall(c.DataDir)
+		if installed {
+			st.logger.Info("the log was replaced by the leader's", "dir", c.DataDir)
+		}
+		return err
+	}
+	member, err := raftlog.HasState(aof.OS(), c.DataDir)
+	if err == nil && member {
+		err = fmt.Errorf("%s belongs to a node of a cluster: its newest entries may not be committed; start it with RF_HA_ENABLED=1", c.DataDir)
+	}
+	return err
 }
 
 // frameBytesMax is the largest frame that the HTTP face may make: one request's body in records of
@@ -68,6 +99,9 @@ func frameBytesMax(c *config.Config) int { return api.FrameBytesMax(c.BodyBytesM
 
 // openLog gives a loop its writer: on the loop's own ring where it has one, else on threads.
 func (st *store) openLog(l *netpoll.Loop, wake func()) (api.Log, error) {
+	if st.cluster != nil {
+		return proposer{st.cluster.node.NewProposer(wake)}, nil
+	}
 	sub, err := submitter(l)
 	if err != nil {
 		return nil, err
@@ -79,12 +113,23 @@ func (st *store) openLog(l *netpoll.Loop, wake func()) (api.Log, error) {
 func (st *store) newReader() api.Reader { return reader{st.log.NewReader()} }
 
 // sealed is called by the log when a segment is complete: the moment for a checkpoint.
-func (st *store) sealed(uint64) {
+func (st *store) sealed(last uint64) {
+	index := st.log.Durable() // read before the shards are asked: what they encode includes all of it
+	if st.cluster != nil {
+		if !st.cluster.node.AwaitApplied(last, st.closing) {
+			return
+		}
+		index = last // so that the sealed segments and the checkpoint make a whole for a node that is far behind
+	}
+	st.mark(index)
+}
+
+// mark makes a checkpoint at index, which the loops have applied.
+func (st *store) mark(index uint64) {
 	checkpoint := st.checkpointer.Load()
 	if checkpoint == nil {
 		return
 	}
-	index := st.log.Durable() // read before the shards are asked: what they encode includes all of it
 	written := make(chan struct{})
 	(*checkpoint)(func(payload []byte) {
 		st.write(index, payload)
@@ -108,12 +153,16 @@ func (st *store) write(index uint64, payload []byte) {
 		return
 	}
 	st.marked.Store(index)
+	if st.cluster != nil {
+		st.cluster.node.Checkpointed(index)
+	}
 }
 
-// close makes a last checkpoint and closes the log. The loops have ended.
+// close makes a last checkpoint and closes the log. The loops have ended. A node of a cluster has made its checkpoint
+// before (leave), because loops that have ended may have missed what was committed last.
 func (st *store) close() error {
 	close(st.closing)
-	if st.log.Err() == nil {
+	if st.log.Err() == nil && st.cluster == nil {
 		parts := make([][]byte, st.engine.Config().Shards)
 		for i := range parts {
 			parts[i] = st.engine.Shard(i).AppendCheckpoint(nil)
@@ -121,6 +170,15 @@ func (st *store) close() error {
 		st.write(st.log.Durable(), engine.EncodeCheckpoint(parts))
 	}
 	return st.log.Close()
+}
+
+// leave ends this node's part in its cluster, while its loops still run.
+func (st *store) leave(timeout time.Duration) {
+	if st.cluster == nil {
+		return
+	}
+	st.cluster.stop(timeout)
+	st.mark(st.cluster.node.Applied())
 }
 
 func (st *store) observe(s *metrics.Sample) {
