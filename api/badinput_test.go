@@ -19,7 +19,7 @@ import (
 
 // statuses are those that the contract gives to errors.
 var statuses = []int{
-	400, 401, 403, 404, 405, 408, 409, 410, 412, 413, 414, 415, 416, 417, 431, 500, 501, 503, 504, 505, 507,
+	307, 400, 401, 403, 404, 405, 408, 409, 410, 412, 413, 414, 415, 416, 417, 431, 500, 501, 503, 504, 505, 507,
 }
 
 // refusal is an answer that has the documented shape of an error.
@@ -64,7 +64,7 @@ func (f *fixture) refusal(what string, status int, text []byte, h http.Header) r
 		f.t.Errorf("%s: %d %s is not in the table of errors", what, status, code)
 	}
 	for name := range m {
-		if !slices.Contains([]string{"ok", "error", "message", "docs", "earliest_offset", "next_offset"}, name) {
+		if !slices.Contains([]string{"ok", "error", "message", "docs", "earliest_offset", "next_offset", "leader", "committed", "acked_nodes"}, name) {
 			f.t.Errorf("%s: member %q in %s", what, name, text)
 		}
 	}
@@ -85,6 +85,10 @@ var goodBodies = map[string]string{
 	"/broker/topics/{topic}/produce-ndjson": "1\n",
 	"/broker/commit":                        `{"topic":"t","group":"g","partition":0,"offset":0}`,
 	"/broker/topics":                        `{"name":"t","partitions":2}`,
+	"/ha/membership/add":                    `{"node_id":"n4","advertise_addr":"127.0.0.1:7004"}`,
+	"/ha/membership/promote":                `{"node_id":"n4"}`,
+	"/ha/membership/remove":                 `{"node_id":"n4"}`,
+	"/ha/transfer":                          `{"node_id":"n2"}`,
 }
 
 // pathOf fills in a route's variables.
@@ -107,7 +111,10 @@ func badInputFixture(t *testing.T) *fixture {
 }
 
 func TestEveryRouteWorksAsTheTestsCallIt(t *testing.T) {
-	f := badInputFixture(t)
+	f := newClusterFixture(t, "auto")
+	f.lead()
+	f.call("POST", "/broker/topics", `{"name":"t","partitions":2}`)
+	f.call("POST", "/broker/topics/t/produce?partition=0", "first")
 	eachRoute(func(r *route, path, body string) {
 		if status, text, _ := f.raw(r.method.String(), path, body); status != 200 {
 			t.Errorf("%s %s: %d %s", r.method, path, status, text)
@@ -131,6 +138,7 @@ var badValues = map[string][]string{
 	"max_bytes":       {"", "0", "16777217", "1M"},
 	"encoding":        {"", "base64", "B64", "hex"},
 	"reset":           {"", "yes"},
+	"consistency":     {"", "local", "LEADER", "1"},
 }
 
 func TestParametersOfEveryRoute(t *testing.T) {
@@ -156,7 +164,7 @@ func TestParametersOfEveryRoute(t *testing.T) {
 			}
 		}
 		for _, name := range known {
-			good := map[string]string{"concern": "async", "encoding": "b64"}[name]
+			good := map[string]string{"concern": "async", "encoding": "b64", "consistency": "leader"}[name]
 			if good == "" {
 				good = "1"
 			}

@@ -19,7 +19,8 @@ type conn struct {
 	loop *loop
 
 	owed      int    // answers not yet given to net
-	scan      uint64 // the last expiry scan that saw an owed answer of this connection
+	scan      uint64 // the last scan that saw an owed answer of this connection and kept it
+	trailing  int    // owed answers whose writes are committed
 	held      []byte // an answer that waits for those before it
 	holding   bool
 	exclusive bool // the request being executed must be answered before the next one is looked at
@@ -124,7 +125,11 @@ func (c *conn) early(req *httpparse.Request, head []byte, have int) (refused boo
 	l := c.loop
 	x := c.exchange(req, head, nil)
 	l.unescaped = l.unescaped[:0]
-	if err := l.resolve(x); err != nil && x.req.Method != httpparse.OPTIONS {
+	err := l.resolve(x)
+	if err == nil && req.Expect100 && x.route != nil && x.route.where == leaderOnly && !l.leading() {
+		err = l.redirect(x)
+	}
+	if err != nil && x.req.Method != httpparse.OPTIONS {
 		x.flags |= wantsClose
 		c.owe()
 		c.closing = true

@@ -79,6 +79,7 @@ type page struct {
 	limit     int
 	bytes     int
 	b64       bool
+	follower  bool // it is a follower's
 
 	partitionText []byte        // `,"partition":N,`
 	timeMs        uint64        // what timeText says
@@ -95,7 +96,7 @@ type page struct {
 func (l *loop) page(x *exchange, p *engine.Partition) (*page, error) {
 	a := &x.args
 	committed, has := p.Committed(a.group)
-	pg := &page{stream: p.Stream(), end: p.Next(), limit: a.limit, bytes: a.maxBytes, b64: a.b64}
+	pg := &page{stream: p.Stream(), end: p.Next(), limit: a.limit, bytes: a.maxBytes, b64: a.b64, follower: x.follower}
 	switch {
 	case a.start == startOffset:
 		pg.first = a.offset
@@ -240,7 +241,7 @@ func appendHeader(b, name, value []byte) []byte {
 }
 
 // pageEndBytes is the most that finish appends.
-const pageEndBytes = len(`],"count":1000,"next_offset":18446744073709551615,"committed_offset":18446744073709551615,"truncated":false}`)
+const pageEndBytes = len(`],"count":1000,"next_offset":18446744073709551615,"committed_offset":18446744073709551615,"truncated":false` + followerMember + `}`)
 
 // finish closes the page.
 func (pg *page) finish() []byte {
@@ -249,9 +250,21 @@ func (pg *page) finish() []byte {
 	b = appendMember(b, "next_offset", pg.next)
 	b = appendMember(b, "committed_offset", pg.committed)
 	if pg.next < pg.end {
-		return append(b, `,"truncated":true}`...)
+		b = append(b, `,"truncated":true`...)
+	} else {
+		b = append(b, `,"truncated":false`...)
 	}
-	return append(b, `,"truncated":false}`...)
+	return append(appendFollower(b, pg.follower), '}')
+}
+
+// followerMember says that an answer shows what this node has, which may be less than its leader has.
+const followerMember = `,"role":"follower"`
+
+func appendFollower(b []byte, follower bool) []byte {
+	if follower {
+		b = append(b, followerMember...)
+	}
+	return b
 }
 
 // noteUnread remembers a connection that was given a large answer.

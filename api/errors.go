@@ -55,16 +55,20 @@ var (
 	errBadGroup       = &Error{Status: 400, Code: "bad_group", Message: "A group name is 1 to 249 of A-Z a-z 0-9 . _ -"}
 	errBadKey         = &Error{Status: 400, Code: "bad_key", Message: "The key is too long"}
 	errBadHeader      = &Error{Status: 400, Code: "bad_message_header", Message: "A message header is too long or there are too many"}
+	errBadMember      = &Error{Status: 400, Code: "bad_member", Message: "The node is not described well enough"}
 	errNotOffered     = &Error{Status: 400, Code: "not_offered", Message: "This is not offered yet"}
 	errUnauthorized   = &Error{Status: 401, Code: "unauthorized", Message: "A valid token is required", Header: "WWW-Authenticate: Bearer realm=\"ayder\"\r\n"}
 	errForbidden      = &Error{Status: 403, Code: "forbidden", Message: "The token does not allow this"}
 	errNotFound       = &Error{Status: 404, Code: "not_found", Message: "There is nothing at this path"}
 	errUnknownTopic   = &Error{Status: 404, Code: "unknown_topic", Message: "The topic does not exist"}
 	errPartition      = &Error{Status: 404, Code: "unknown_partition", Message: "The topic has no such partition"}
+	errUnknownNode    = &Error{Status: 404, Code: "unknown_node", Message: "The cluster has no such node"}
 	errMethod         = &Error{Status: 405, Code: "method_not_allowed", Message: "The path exists, but not with this method"}
 	errHeadTimeout    = &Error{Status: 408, Code: "request_timeout", Message: "The request took too long to arrive"}
 	errRedirect       = &Error{Status: 307, Code: "redirect_to_leader", Message: "Writes go to the leader; repeat the request at Location"}
 	errTopicExists    = &Error{Status: 409, Code: "topic_exists", Message: "The topic exists with other settings"}
+	errNotClustered   = &Error{Status: 409, Code: "not_clustered", Message: "This is a single node: there is nobody to add, remove or hand over to"}
+	errNodeConflict   = &Error{Status: 409, Code: "node_conflict", Message: "The cluster's present state does not allow that change"}
 	errBelowFloor     = &Error{Status: 410, Code: "offset_gone", Message: "The offset is below the partition's floor"}
 	errExpected       = &Error{Status: 412, Code: "unexpected_offset", Message: "expected_offset is not the partition's next offset"}
 	errTooLarge       = &Error{Status: 413, Code: "body_too_large", Message: "The request body is too large"}
@@ -77,6 +81,7 @@ var (
 	errStarting       = &Error{Status: 503, Code: "starting", Message: "The server is not ready yet", RetryAfter: 1}
 	errNoLeader       = &Error{Status: 503, Code: "no_leader", Message: "The cluster has no leader that this node knows of; try again", RetryAfter: 1}
 	errLeadershipLost = &Error{Status: 503, Code: "leadership_lost", Message: "This node stopped leading before the commit was known: the write may or may not have been committed; retry with the same idempotency_key", RetryAfter: 1}
+	errChange         = &Error{Status: 503, Code: "change_failed", Message: "The cluster could not be changed; try again", RetryAfter: 1}
 	errCommitTimeout  = &Error{Status: 504, Code: "commit_timeout", Message: "The commit did not finish in time; it may still take effect"}
 	errNoSpace        = &Error{Status: 507, Code: "disk_full", Message: "There is no space for another segment; writes resume when there is", RetryAfter: 5}
 )
@@ -87,7 +92,7 @@ var errorList = []*Error{
 	errBadTopic, errBadPartitions, errBadGroup, errBadKey, errBadHeader, errNotOffered, errUnauthorized, errForbidden, errNotFound,
 	errUnknownTopic, errPartition, errMethod, errHeadTimeout, errTopicExists, errBelowFloor, errExpected, errTooLarge, errAboveEnd,
 	errEncoding, errStorage, errDamaged, errInternal, errOverloaded, errStarting, errNoLeader, errLeadershipLost, errCommitTimeout, errNoSpace,
-	errRedirect,
+	errRedirect, errNotClustered, errNodeConflict, errBadMember, errUnknownNode, errChange,
 }
 
 // What a Log, a Reader and a Cluster may answer; the program that wires them translates their errors into these.

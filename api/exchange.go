@@ -23,7 +23,10 @@ type exchange struct {
 	clone  bool
 	pinned bool   // the partition was chosen when the request was first run
 	pin    uint32 // that partition
-	lines  lines  // what reading an NDJSON body found, once it was read
+
+	follower  bool  // served by a node that does not lead
+	confirmed bool  // this node led after the request had come
+	lines     lines // what reading an NDJSON body found, once it was read
 }
 
 // cloned returns a copy of x that outlives the call it was made in.
@@ -32,7 +35,7 @@ func (x *exchange) cloned() *exchange {
 		return x
 	}
 	return &exchange{
-		meta: x.meta, conn: x.conn, clone: true, pinned: x.pinned, pin: x.pin, lines: x.lines,
+		meta: x.meta, conn: x.conn, clone: true, pinned: x.pinned, pin: x.pin, confirmed: x.confirmed, lines: x.lines,
 		head: bytes.Clone(x.head), body: bytes.Clone(x.body),
 	}
 }
@@ -109,10 +112,7 @@ func (l *loop) run(x *exchange) (stalled bool) {
 // dispatch finds the route of x, checks the token and calls the handler.
 func (l *loop) dispatch(x *exchange) (reply, error) {
 	if x.clone {
-		if n, err := l.parser.Head(x.head, &l.server.options.HTTP); err != nil || n == 0 {
-			panic("bug: a head that was parsed before does not parse again")
-		}
-		x.req = &l.parser.Request
+		l.decode(x)
 		x.started = now()
 	}
 	if err := l.resolve(x); err != nil {
@@ -127,7 +127,20 @@ func (l *loop) dispatch(x *exchange) (reply, error) {
 	if x.args.timing {
 		x.flags |= wantsTiming
 	}
+	if l.server.options.Cluster != nil {
+		if waits, err := l.enter(x); waits || err != nil {
+			return reply{later: true}, err
+		}
+	}
 	return x.route.handler(l, x)
+}
+
+// decode reads a clone's head again; the result is valid until the loop's next request.
+func (l *loop) decode(x *exchange) {
+	if n, err := l.parser.Head(x.head, &l.server.options.HTTP); err != nil || n == 0 {
+		panic("bug: a head that was parsed before does not parse again")
+	}
+	x.req = &l.parser.Request
 }
 
 // resolve finds the route and decodes the path, and checks the token. A nil route without an

@@ -137,6 +137,8 @@ func referenceValue(name, v string) bool {
 		return v == "b64"
 	case "concern":
 		return v == "async" || v == "sync-majority" || v == "sync-all"
+	case "consistency":
+		return v == "leader"
 	}
 	return v == "0" || v == "1" || v == "true" || v == "false"
 }
@@ -160,6 +162,8 @@ func checkArgs(t *testing.T, a *args, want map[string]string) {
 		t.Fatalf("numbers of %v: %+v", want, a)
 	case string(a.key) != want["key"], string(a.idem) != want["idempotency_key"]:
 		t.Fatalf("keys of %q: %q %q", want, a.key, a.idem)
+	case want["concern"] != "" && a.concern.String() != want["concern"]:
+		t.Fatalf("concern of %v: %v", want, a.concern)
 	case a.timing != flag("timing"), a.envelope != flag("envelope"), a.reset != flag("reset"), a.b64 != (want["encoding"] != ""):
 		t.Fatalf("flags of %v: %+v", want, a)
 	}

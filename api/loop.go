@@ -36,7 +36,11 @@ type loop struct {
 	scan     uint64
 	failed   error // why the log stopped
 	term     term
-	turns    uint32 // batches begun, for round robin
+	replicas Replicated // nil: what is durable here is durable everywhere
+	trailing []trailing // committed and not answered, in log order
+	wanted   uint64     // index that the log was asked to wake us for, 0: none
+	reads    reads      // that wait until this node knows that it still leads
+	turns    uint32     // batches begun, for round robin
 
 	parser    httpparse.Parser
 	x         exchange // the request being executed
@@ -66,6 +70,8 @@ type commit struct {
 	messages  int
 	loop      *loop
 	term      uint32 // term.number when it was opened
+	synced    bool   // on this node's disk
+	onSynced  func(*record.Batch)
 }
 
 // now is the monotonic clock in nanoseconds that every stamp is taken from.
@@ -137,6 +143,7 @@ func (l *loop) newCommit() *commit {
 	c := &commit{batch: record.NewBatch(), loop: l}
 	c.batch.Tag = c
 	c.batch.Done = l.done
+	c.onSynced = func(*record.Batch) { l.synced(c) }
 	return c
 }
 
@@ -183,6 +190,7 @@ func (l *loop) done(b *record.Batch, err error) {
 	default:
 		l.commits.Failures.Add(1)
 		l.fail(err)
+		l.endTrailing()
 		owed = errStorage
 	}
 	for i := range c.waiters {
@@ -191,6 +199,9 @@ func (l *loop) done(b *record.Batch, err error) {
 		}
 	}
 	l.recycle(c)
+	if len(l.flight) > 0 && l.flight[0].synced {
+		l.scanOwed(at) // what waited behind answers of this batch may go
+	}
 }
 
 // land takes c out of the batches that are under way. Of those of this term the oldest lands first.
@@ -217,7 +228,7 @@ func (l *loop) apply(c *commit) {
 // recycle makes a commit that owes nothing ready for use again.
 func (l *loop) recycle(c *commit) {
 	clear(c.waiters)
-	c.waiters, c.messages = c.waiters[:0], 0
+	c.waiters, c.messages, c.synced = c.waiters[:0], 0, false
 	c.batch.Reset(batchBytesKept)
 	l.idle = append(l.idle, c)
 }
@@ -240,9 +251,10 @@ func (l *loop) beforeWait() {
 	if cap(l.body) > answerBytesKept {
 		l.body = nil
 	}
-	if l.deadline != 0 && l.net.Now() >= l.deadline {
-		l.expire(now())
+	if l.deadline != 0 && l.net.Now() >= l.deadline || l.wanted != 0 && l.replicas.Everywhere() >= l.wanted {
+		l.scanOwed(now())
 	}
+	l.askBarrier()
 	if l.draining != l.net.Draining() || l.draining && l.net.Now() >= l.drainAt {
 		l.drain()
 	}

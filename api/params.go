@@ -29,9 +29,10 @@ const (
 	pMaxBytes
 	pEncoding
 	pReset
+	pConsistency
 
 	produceParams = pPartition | pKey | pIdem | pTimeout | pTiming | pTime | pConcern | pExpected
-	consumeParams = pOffset | pLimit | pMaxBytes | pEncoding
+	consumeParams = pOffset | pLimit | pMaxBytes | pEncoding | pConsistency
 )
 
 // start says where a consumer begins.
@@ -52,6 +53,7 @@ type args struct {
 	timing    bool
 	envelope  bool
 	reset     bool
+	concern   Concern
 	partition uint32
 	limit     int
 	maxBytes  int
@@ -98,6 +100,8 @@ func paramOf(name []byte) param {
 		return pEncoding
 	case "reset":
 		return pReset
+	case "consistency":
+		return pConsistency
 	}
 	return 0
 }
@@ -147,7 +151,9 @@ func (a *args) put(p param, v []byte) (ok bool) {
 	case pTime:
 		a.timeMs, ok = parseUint(v, 1<<63-1)
 	case pConcern:
-		ok = string(v) == "async" || string(v) == "sync-majority" || string(v) == "sync-all"
+		a.concern, ok = parseConcern(v)
+	case pConsistency:
+		ok = string(v) == "leader"
 	case pExpected:
 		a.expected, ok = parseUint(v, 1<<63-1)
 	case pEnvelope:

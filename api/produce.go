@@ -158,6 +158,9 @@ func (l *loop) appended(x *exchange, p *engine.Partition, c *commit, got engine.
 		l.counters.BytesAppended.Add(uint64(len(x.body)))
 	}
 	w := waiter{kind: k, duplicate: got.Duplicate, partition: p.Stream().Partition, offset: got.Offset, count: got.Count}
+	if !got.Duplicate {
+		w.concern = l.writeConcern(x)
+	}
 	switch {
 	case !got.Duplicate && x.args.has(pTimeout) && x.args.timeoutMs == 0:
 		return l.atOnce(x, &w, false), nil
@@ -173,7 +176,7 @@ func (l *loop) appended(x *exchange, p *engine.Partition, c *commit, got engine.
 func (l *loop) atOnce(x *exchange, w *waiter, durable bool) reply {
 	w.meta = x.meta
 	w.appended = now()
-	l.body = w.appendBody(l.body[:0], 0, durable, w.appended)
+	l.body = w.appendBody(l.body[:0], outcome{durable: durable, synced: durable}, w.appended)
 	return reply{status: 200, body: l.body}
 }
 

@@ -23,6 +23,7 @@ type route struct {
 	path    string
 	role    auth.Role // 0: no token needed
 	params  param
+	where   where // in a cluster
 	handler handler
 
 	pipelines bool // may be executed while earlier answers on its connection are still owed
@@ -33,16 +34,22 @@ type route struct {
 // table is every call that the server has. HEAD works wherever GET does, OPTIONS everywhere.
 func table() []route {
 	return []route{
-		{method: httpparse.POST, path: "/broker/topics/{topic}/produce", role: auth.Write, params: produceParams, pipelines: true, handler: produce},
-		{method: httpparse.POST, path: "/broker/topics/{topic}/produce-ndjson", role: auth.Write, params: produceParams | pEnvelope, pipelines: true, handler: produceNDJSON},
-		{method: httpparse.GET, path: "/broker/consume/{topic}/{group}/{partition}", role: auth.Read, params: consumeParams, handler: consume},
-		{method: httpparse.POST, path: "/broker/commit", role: auth.Read, pipelines: true, handler: commitOffset},
-		{method: httpparse.POST, path: "/broker/topics", role: auth.Admin, handler: createTopic},
-		{method: httpparse.GET, path: "/broker/topics", role: auth.Read, handler: listTopics},
-		{method: httpparse.GET, path: "/broker/topics/{topic}", role: auth.Read, handler: describeTopic},
+		{method: httpparse.POST, path: "/broker/topics/{topic}/produce", role: auth.Write, params: produceParams, pipelines: true, where: leaderOnly, handler: produce},
+		{method: httpparse.POST, path: "/broker/topics/{topic}/produce-ndjson", role: auth.Write, params: produceParams | pEnvelope, pipelines: true, where: leaderOnly, handler: produceNDJSON},
+		{method: httpparse.GET, path: "/broker/consume/{topic}/{group}/{partition}", role: auth.Read, params: consumeParams, where: linearizable, handler: consume},
+		{method: httpparse.POST, path: "/broker/commit", role: auth.Read, pipelines: true, where: leaderOnly, handler: commitOffset},
+		{method: httpparse.POST, path: "/broker/topics", role: auth.Admin, where: leaderOnly, handler: createTopic},
+		{method: httpparse.GET, path: "/broker/topics", role: auth.Read, params: pConsistency, where: local, handler: listTopics},
+		{method: httpparse.GET, path: "/broker/topics/{topic}", role: auth.Read, params: pConsistency, where: local, handler: describeTopic},
 		{method: httpparse.GET, path: "/health", handler: health},
 		{method: httpparse.GET, path: "/ready", handler: ready},
 		{method: httpparse.GET, path: "/metrics", role: auth.Read, handler: metricsText},
+		{method: httpparse.GET, path: "/metrics_ha", role: auth.Read, handler: metricsHA},
+		{method: httpparse.GET, path: "/ha/membership", role: auth.Admin, handler: membership},
+		{method: httpparse.POST, path: "/ha/membership/add", role: auth.Admin, where: leaderOnly, handler: addMember},
+		{method: httpparse.POST, path: "/ha/membership/promote", role: auth.Admin, where: leaderOnly, handler: promoteMember},
+		{method: httpparse.POST, path: "/ha/membership/remove", role: auth.Admin, where: leaderOnly, handler: removeMember},
+		{method: httpparse.POST, path: "/ha/transfer", role: auth.Admin, where: leaderOnly, handler: transfer},
 		{method: httpparse.GET, path: "/admin/timing", role: auth.Read, params: pReset, handler: adminTiming},
 		{method: httpparse.GET, path: "/docs/errors", handler: docsErrors},
 	}

@@ -97,6 +97,8 @@ type Server struct {
 
 	failure atomic.Pointer[error] // why the log stopped; set once by the loop that saw it first
 	running atomic.Int32          // loops that have started
+
+	changing atomic.Int32 // changes of the cluster that are under way
 }
 
 // NewServer returns a server that is ready to be given to netpoll.Listen.
@@ -140,6 +142,7 @@ func (s *Server) Start(n *netpoll.Loop) {
 		s.fail(err)
 	}
 	l.log = log
+	l.replicas, _ = log.(Replicated)
 	l.term.leads = s.options.Cluster == nil // otherwise BeginTerm says when
 	n.Context, n.Busy = l, l.busy
 	s.loops[l.index] = l
@@ -214,6 +217,9 @@ func (s *Server) unready() string {
 		if err := s.options.LogErr(); err != nil {
 			return "storage failed: " + err.Error()
 		}
+	}
+	if c := s.options.Cluster; c != nil {
+		return c.Status().unready()
 	}
 	return ""
 }

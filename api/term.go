@@ -32,6 +32,7 @@ func (l *loop) beginTerm() {
 func (l *loop) endTerm() {
 	l.term.leads = false
 	l.term.number++
+	l.endTrailing()
 	for _, c := range l.flight {
 		l.abandon(c)
 	}

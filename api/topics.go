@@ -46,6 +46,9 @@ func createTopic(l *loop, x *exchange) (reply, error) {
 	clone := x.cloned()
 	clone.args.topic = []byte(spec.Name)
 	w := waiter{kind: owedTopic, count: spec.Partitions, duplicate: res.State == engine.Pending, again: clone}
+	if !w.duplicate {
+		w.concern = l.commandConcern()
+	}
 	return l.park(res.Batch, x, w), nil
 }
 
@@ -112,7 +115,7 @@ func listTopics(l *loop, x *exchange) (reply, error) {
 	}
 	b = append(b, ']')
 	b = appendMember(b, "count", uint64(n))
-	l.body = append(b, '}')
+	l.body = append(appendFollower(b, x.follower), '}')
 	return reply{status: 200, body: l.body}, nil
 }
 
@@ -152,6 +155,6 @@ func describeTopic(l *loop, x *exchange) (reply, error) {
 		b = appendMember(b, "max_bytes", t.Spec().MaxBytes)
 		b = append(b, '}', '}')
 	}
-	l.body = append(b, ']', '}')
+	l.body = append(appendFollower(append(b, ']'), x.follower), '}')
 	return reply{status: 200, body: l.body}, nil
 }

@@ -49,6 +49,7 @@ type waiter struct {
 	kind      kind
 	soft      bool // at the deadline answer 200 with synced:false instead of 504
 	duplicate bool
+	concern   Concern
 	partition uint32
 	count     uint32
 	offset    uint64
@@ -72,34 +73,37 @@ func (l *loop) park(b *record.Batch, x *exchange, w waiter) reply {
 		l.net.WakeAt(w.deadline)
 	}
 	c.waiters = append(c.waiters, w)
+	if w.concern == ConcernAsync {
+		b.Synced = c.onSynced
+	}
 	return reply{later: true}
 }
 
 // settle answers w: its batch is durable as number index, or failed says why nobody will hear that it is.
 func (l *loop) settle(w *waiter, index uint64, at int64, failed *Error) {
-	conn := w.conn
-	w.conn = nil
-	if w.kind == owedExecute && (failed == nil || failed == errLeadershipLost) {
+	switch {
+	case w.kind == owedExecute && (failed == nil || failed == errLeadershipLost):
 		l.again(w.again) // of the request itself nothing was proposed: it may go elsewhere
-		return
+	case failed != nil:
+		l.finishError(w.conn, &w.meta, failed)
+	case !l.trail(w, index):
+		l.answer(w, l.outcome(w, index), at)
 	}
-	if failed != nil {
-		l.finishError(conn, &w.meta, failed)
-		return
-	}
-	if w.duplicate { // it may have waited behind a later batch than the one it is in
-		index = 0
-	}
-	l.body = w.appendBody(l.body[:0], index, true, at)
+	w.conn = nil
+}
+
+// answer renders the answer to a write.
+func (l *loop) answer(w *waiter, o outcome, at int64) {
+	l.body = w.appendBody(l.body[:0], o, at)
 	status := 200
 	if w.kind == owedTopic && !w.duplicate {
 		status = 201
 	}
-	l.finish(conn, &w.meta, at, &reply{status: status, body: l.body})
+	l.finish(w.conn, &w.meta, at, &reply{status: status, body: l.body})
 }
 
-// appendBody renders the answer. synced tells whether the batch was durable by then.
-func (w *waiter) appendBody(b []byte, index uint64, synced bool, at int64) []byte {
+// appendBody renders the answer's body.
+func (w *waiter) appendBody(b []byte, o outcome, at int64) []byte {
 	switch w.kind {
 	case owedOK:
 		return append(b, `{"ok":true}`...)
@@ -116,8 +120,11 @@ func (w *waiter) appendBody(b []byte, index uint64, synced bool, at int64) []byt
 	b = append(b, `,"partition":`...)
 	b = strconv.AppendUint(b, uint64(w.partition), 10)
 	b = append(b, `,"batch_id":`...)
-	b = strconv.AppendUint(b, index, 10)
-	b = append(b, durability(w.duplicate, synced)...)
+	b = strconv.AppendUint(b, o.index, 10)
+	b = append(b, durability(w.duplicate, o)...)
+	if o.acked > 0 {
+		b = appendMember(b, "acked_nodes", uint64(o.acked))
+	}
 	if w.flags&wantsTiming != 0 {
 		b = w.appendTiming(b, at)
 	}
@@ -125,14 +132,18 @@ func (w *waiter) appendBody(b []byte, index uint64, synced bool, at int64) []byt
 }
 
 // durability is the part of an answer that says what was achieved.
-func durability(duplicate, synced bool) string {
+func durability(duplicate bool, o outcome) string {
 	switch {
-	case duplicate && synced:
+	case duplicate && o.durable:
 		return `,"sealed":true,"durable":true,"mode":"sealed","duplicate":true,"synced":null`
 	case duplicate:
 		return `,"sealed":true,"durable":false,"mode":"sealed","duplicate":true,"synced":null`
-	case synced:
+	case o.durable && o.synced:
 		return `,"sealed":true,"durable":true,"mode":"sealed","synced":true`
+	case o.durable:
+		return `,"sealed":true,"durable":true,"mode":"sealed","synced":false`
+	case o.synced:
+		return `,"sealed":true,"durable":false,"mode":"sealed","synced":true`
 	}
 	return `,"sealed":true,"durable":false,"mode":"sealed","synced":false`
 }
@@ -148,52 +159,67 @@ func (m *meta) appendTiming(b []byte, at int64) []byte {
 
 func us(ns int64) uint64 { return uint64(max(ns, 0)) / 1000 }
 
-// expire answers the waiters whose time is up. A connection's answers go out in request order,
-// so one that waits behind an earlier one of its connection keeps waiting with it. Another loop's
-// connection has one waiter here at most, and sees to the order itself.
-func (l *loop) expire(at int64) {
+// scanOwed looks at everything that is owed an answer, oldest first, and answers what may be answered by now: writes
+// that are as safe as they asked for, and those whose time is up. A connection's answers go out in request order,
+// so one that waits behind an earlier one of its connection keeps waiting with it. Another loop's connection has one
+// waiter here at most, and sees to the order itself.
+func (l *loop) scanOwed(at int64) {
 	l.scan++
 	l.deadline = 0
+	l.scanTrailing(at)
 	for _, c := range l.flight {
-		l.expireCommit(c, at)
+		l.scanCommit(c, at)
 	}
 	if l.open != nil {
-		l.expireCommit(l.open, at)
+		l.scanCommit(l.open, at)
 	}
+	l.scanReads(at)
 	if l.deadline != 0 {
 		l.net.WakeAt(l.deadline)
 	}
 }
 
-func (l *loop) expireCommit(c *commit, at int64) {
+func (l *loop) scanCommit(c *commit, at int64) {
 	for i := range c.waiters {
 		w := &c.waiters[i]
-		if w.conn == nil {
-			continue
-		}
-		ours := w.conn.loop == l
-		if w.deadline <= at && !(ours && w.conn.scan == l.scan) {
+		switch {
+		case w.conn == nil:
+		case c.synced && w.concern == ConcernAsync && !l.mustFollow(w):
+			l.answer(w, outcome{index: c.batch.Index, synced: true}, at)
+			w.conn = nil
+		case w.deadline <= at && !l.mustFollow(w):
 			l.giveUp(w, at)
-			continue
+		default:
+			l.keepOwed(w, at)
 		}
-		if ours {
-			w.conn.scan = l.scan
-		}
-		if deadline := max(w.deadline, at+1e6); l.deadline == 0 || deadline < l.deadline {
-			l.deadline = deadline
-		}
+	}
+}
+
+// mustFollow tells whether this scan saw an answer that must go out before w's.
+func (l *loop) mustFollow(w *waiter) bool { return w.conn.loop == l && w.conn.scan == l.scan }
+
+// keepOwed notes that w stays.
+func (l *loop) keepOwed(w *waiter, at int64) {
+	if w.conn.loop == l {
+		w.conn.scan = l.scan
+	}
+	l.wakeBy(max(w.deadline, at+1e6))
+}
+
+// wakeBy has the scan made at deadline at the latest.
+func (l *loop) wakeBy(deadline int64) {
+	if l.deadline == 0 || deadline < l.deadline {
+		l.deadline = deadline
 	}
 }
 
 // giveUp answers w before its batch is durable: the write goes on.
 func (l *loop) giveUp(w *waiter, at int64) {
-	conn := w.conn
-	w.conn = nil
 	l.counters.CommitTimeouts.Add(1)
 	if !w.soft || w.kind == owedExecute {
-		l.finishError(conn, &w.meta, errCommitTimeout)
-		return
+		l.finishError(w.conn, &w.meta, errCommitTimeout)
+	} else {
+		l.answer(w, outcome{}, at)
 	}
-	l.body = w.appendBody(l.body[:0], 0, false, at)
-	l.finish(conn, &w.meta, at, &reply{status: 200, body: l.body})
+	w.conn = nil
 }
