@@ -59,8 +59,11 @@ type stable struct {
 	fsys aof.FS
 	dir  string
 
-	mu sync.Mutex
-	s  state
+	// turn is held by whoever changes the state, sync included; mu only while s is read or set, so that nobody who
+	// asks waits for the disk. turn is a channel because goroutines that wait for it must let virtual time go on.
+	turn chan struct{}
+	mu   sync.Mutex
+	s    state
 }
 
 // HasState tells whether dir belongs to a node of a cluster.
@@ -77,7 +80,7 @@ func HasState(fsys aof.FS, dir string) (bool, error) {
 
 // openStable reads the state in dir. A directory without one gets a new state, not yet written, and fresh is true.
 func openStable(fsys aof.FS, dir, node string) (st *stable, fresh bool, err error) {
-	st = &stable{fsys: fsys, dir: dir}
+	st = &stable{fsys: fsys, dir: dir, turn: make(chan struct{}, 1)}
 	b, err := readWhole(fsys, filepath.Join(dir, stateName))
 	if errors.Is(err, fs.ErrNotExist) {
 		st.s = state{Format: 1, Node: node, Incarnation: randomID()}
@@ -136,9 +139,9 @@ func encodeState(s *state) ([]byte, error) {
 
 // change applies fn to the state and makes it durable; after an error the state is as before.
 func (st *stable) change(fn func(*state)) error {
-	st.mu.Lock()
-	defer st.mu.Unlock()
-	s := st.s
+	st.turn <- struct{}{}
+	defer func() { <-st.turn }()
+	s := st.get()
 	s.Configurations = slices.Clone(s.Configurations)
 	peers := make(map[string]string, len(s.Peers))
 	for k, v := range s.Peers {
@@ -153,7 +156,9 @@ func (st *stable) change(fn func(*state)) error {
 	if err != nil {
 		return fmt.Errorf("raftlog: state: %w", err)
 	}
+	st.mu.Lock()
 	st.s = s
+	st.mu.Unlock()
 	return nil
 }
 
