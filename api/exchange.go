@@ -254,6 +254,10 @@ func (l *loop) authorize(x *exchange, r *route) (*auth.Scope, error) {
 		l.counters.AuthFailures.Add(1)
 		return nil, errForbidden.with("the token has not the role %s", r.role)
 	}
+	if r.global && scope.Restricted() {
+		l.counters.AuthFailures.Add(1)
+		return nil, errForbidden.with("the token is for names with a prefix; this call concerns all")
+	}
 	return scope, nil
 }
 

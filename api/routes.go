@@ -26,6 +26,7 @@ type route struct {
 	where   where // in a cluster
 	handler handler
 
+	global    bool // a token that reaches only names with a prefix does not suffice
 	pipelines bool // may be executed while earlier answers on its connection are still owed
 
 	id int // index in the table, the number under which timings are recorded
@@ -45,11 +46,11 @@ func table() []route {
 		{method: httpparse.GET, path: "/ready", handler: ready},
 		{method: httpparse.GET, path: "/metrics", role: auth.Read, handler: metricsText},
 		{method: httpparse.GET, path: "/metrics_ha", role: auth.Read, handler: metricsHA},
-		{method: httpparse.GET, path: "/ha/membership", role: auth.Admin, handler: membership},
-		{method: httpparse.POST, path: "/ha/membership/add", role: auth.Admin, where: leaderOnly, handler: addMember},
-		{method: httpparse.POST, path: "/ha/membership/promote", role: auth.Admin, where: leaderOnly, handler: promoteMember},
-		{method: httpparse.POST, path: "/ha/membership/remove", role: auth.Admin, where: leaderOnly, handler: removeMember},
-		{method: httpparse.POST, path: "/ha/transfer", role: auth.Admin, where: leaderOnly, handler: transfer},
+		{method: httpparse.GET, path: "/ha/membership", role: auth.Admin, global: true, handler: membership},
+		{method: httpparse.POST, path: "/ha/membership/add", role: auth.Admin, global: true, where: leaderOnly, handler: addMember},
+		{method: httpparse.POST, path: "/ha/membership/promote", role: auth.Admin, global: true, where: leaderOnly, handler: promoteMember},
+		{method: httpparse.POST, path: "/ha/membership/remove", role: auth.Admin, global: true, where: leaderOnly, handler: removeMember},
+		{method: httpparse.POST, path: "/ha/transfer", role: auth.Admin, global: true, where: leaderOnly, handler: transfer},
 		{method: httpparse.GET, path: "/admin/timing", role: auth.Read, params: pReset, handler: adminTiming},
 		{method: httpparse.GET, path: "/docs/errors", handler: docsErrors},
 	}
