@@ -24,20 +24,39 @@ import (
 // allows it this happens in a network of its own, so that the port is free and nobody
 // else's server answers (see readme_linux_test.go).
 
-// readme is what README.md tells its reader to type.
+// readme is what README.md, or a part of it, tells its reader to type.
 type readme struct {
 	blocks [][]string // the commands of each sh block
 	table  []string   // the commands of the table
 	inline []string   // all other code within sentences
 }
 
-func readReadme(t *testing.T, root string) (r readme) {
+// readReadme reads what is about a single node: everything but the section about clusters, which has its own
+// test (readme_cluster_test.go).
+func readReadme(t *testing.T, root string) readme {
+	t.Helper()
+	before, cluster, after := cutReadme(t, root)
+	if cluster == "" {
+		t.Error("README has no section about clusters")
+	}
+	return commandsOf(before + after)
+}
+
+// cutReadme cuts README at the section about clusters.
+func cutReadme(t *testing.T, root string) (before, cluster, after string) {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(root, "README.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	parts := strings.Split(string(text), "```")
+	before, rest, _ := strings.Cut(string(text), "\n## Cluster\n")
+	cluster, after, _ = strings.Cut(rest, "\n## ")
+	return before, cluster, "\n## " + after
+}
+
+// commandsOf finds what is to be typed.
+func commandsOf(text string) (r readme) {
+	parts := strings.Split(text, "```")
 	for i, part := range parts {
 		if block, ok := strings.CutPrefix(part, "sh\n"); ok && i%2 == 1 {
 			r.blocks = append(r.blocks, strings.Split(strings.TrimSpace(block), "\n"))
