@@ -143,6 +143,9 @@ func (t *transport) Close() error {
 	t.mu.Unlock()
 	t.cancel()
 	err := t.o.Listener.Close()
+	if errors.Is(err, net.ErrClosed) { // whoever made it was faster
+		err = nil
+	}
 	ended := make(chan struct{})
 	go func() {
 		t.running.Wait()
