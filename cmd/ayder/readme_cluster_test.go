@@ -271,6 +271,7 @@ func (c *clusterReader) failOver(ctx context.Context) {
 	_ = leader.cmd.Process.Kill()
 	<-leader.done
 	c.ask(ctx, "deploy/cluster/produce.sh orders 'second order'")
+	c.ask(ctx, "deploy/cluster/certs.sh -renew")
 }
 
 // end stops the nodes as an operator would, and wants them to end well.

@@ -108,6 +108,7 @@ func (o *options) serve(signals <-chan os.Signal, stdout io.Writer) (err error) 
 	if err := o.prepare(members); err != nil {
 		return err
 	}
+	fmt.Fprintf(stdout, "starting %d nodes; their logs are %s\n", len(members), filepath.Join(o.dir, "*.log"))
 	for _, m := range members {
 		if err := m.start(o.bin, o.args, o.settings(m, members)); err != nil {
 			return errors.Join(err, stopAll(members, signals))
