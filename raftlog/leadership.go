@@ -294,6 +294,9 @@ func (d *diskWatch) look(n *Node) {
 // peerGone is called when the connection that a leader used broke. If its machine refuses a new one, its process is
 // dead, and this node stands for election: the better its rank the sooner.
 func (n *Node) peerGone(id raft.ServerID) {
+	if !n.running() {
+		return
+	}
 	addr, leader := n.raft.LeaderWithID()
 	if leader != id || n.failed.Load() {
 		return

@@ -89,7 +89,7 @@ type Node struct {
 	stable    *stable
 	proposals *proposals
 	early     early
-	cluster   atomic.Pointer[[16]byte]
+	identity  identity
 
 	// gate is held by Append while it proposes, and taken to stop proposals: afterwards raft knows of all there are.
 	gate       sync.RWMutex
@@ -104,9 +104,10 @@ type Node struct {
 	proposers []*Proposer
 	known     map[string]Peer // by id: configured, and as the nodes themselves say
 
-	stop   chan struct{}
-	failed atomic.Bool
-	tasks  sync.WaitGroup
+	started chan struct{} // closed when raft and transport are set: some callbacks come earlier
+	stop    chan struct{}
+	failed  atomic.Bool
+	tasks   sync.WaitGroup
 }
 
 // Start brings a node up. The log must be open, with o.Recovery as its replay; Start appends through a thread of
@@ -115,7 +116,7 @@ func Start(o Options) (*Node, error) {
 	o.setDefaults()
 	n := &Node{
 		o: o, proposals: newProposals(), stop: make(chan struct{}), notify: make(chan bool, 64),
-		known: make(map[string]Peer),
+		known: make(map[string]Peer), started: make(chan struct{}),
 	}
 	for _, p := range o.Peers {
 		n.known[p.ID] = p
@@ -126,9 +127,22 @@ func Start(o Options) (*Node, error) {
 	if err := n.startRaft(); err != nil {
 		return nil, errors.Join(err, n.release())
 	}
+	close(n.started)
+	n.transport.noteLocal() // what was missed
 	n.tasks.Go(n.followLeadership)
 	n.tasks.Go(n.tend)
 	return n, nil
+}
+
+// running tells whether raft has been started. Its own goroutines, the transport's and the log's begin before Start has
+// them all.
+func (n *Node) running() bool {
+	select {
+	case <-n.started:
+		return true
+	default:
+		return false
+	}
 }
 
 // prepare opens what raft stands on.
@@ -143,6 +157,7 @@ func (n *Node) prepare() error {
 	n.store = &store{
 		log: o.Log, thread: n.thread, cache: newEntryCache(cacheEntries, cacheBytes), proposals: n.proposals,
 		serial: o.SerialSync, unsafe: &o.unsafe, fatal: n.fatal, early: func(l *raft.Log) { n.early.apply(n, l) },
+		join: n.join,
 	}
 	for _, c := range o.Recovery.configs {
 		if err := n.stable.configured(c.index, c.configuration); err != nil {
@@ -152,7 +167,7 @@ func (n *Node) prepare() error {
 	if err := n.found(fresh); err != nil {
 		return err
 	}
-	n.setCluster()
+	n.identify()
 	if !fresh { // a vote now could break a lease that counts on this node's word from before it stopped
 		time.Sleep(o.Heartbeat)
 	}
@@ -194,7 +209,7 @@ func (n *Node) found(fresh bool) error {
 	}
 	o.Logger.Info("cluster founded", "node", o.NodeID, "index", entry.Index, "members", len(o.Peers))
 	return n.stable.change(func(s *state) {
-		s.Cluster, s.Term = randomID(), term
+		s.Cluster, s.Term, s.Founding = randomID(), term, true
 		s.Configurations = nil // the entry is in the log, behind what is applied
 	})
 }
@@ -206,11 +221,6 @@ func (n *Node) lastEntry() (index, term uint64, err error) {
 	}
 	h, _, err := n.o.Log.Entry(index, nil)
 	return index, h.Term, err
-}
-
-func (n *Node) setCluster() {
-	id := idBytes(n.stable.get().Cluster)
-	n.cluster.Store(&id)
 }
 
 // startRaft starts raft behind what was applied.
@@ -302,8 +312,11 @@ func (n *Node) transportOptions() transportOptions {
 	}
 }
 
-// voters is who votes in the latest configuration.
+// voters is who votes in the latest configuration; nobody, while raft is being started.
 func (n *Node) voters() []raft.ServerID {
+	if !n.running() {
+		return nil
+	}
 	var ids []raft.ServerID
 	for _, s := range n.raft.GetConfiguration().Configuration().Servers {
 		if s.Suffrage == raft.Voter {
@@ -313,46 +326,12 @@ func (n *Node) voters() []raft.ServerID {
 	return ids
 }
 
-// hello is what this node says of itself.
-func (n *Node) hello() hello {
-	p := n.peer(n.o.NodeID)
-	return hello{Cluster: *n.cluster.Load(), NodeID: p.ID, RaftAddr: p.RaftAddr, HTTPAddr: p.HTTPAddr, Priority: p.Priority, Version: protocolVersion}
-}
-
-// accept judges a peer by what it says.
-func (n *Node) accept(peer hello) error {
-	ours := *n.cluster.Load()
-	switch {
-	case peer.NodeID == n.o.NodeID:
-		return fmt.Errorf("a peer calls itself %q, which is this node", peer.NodeID)
-	case ours != [16]byte{} && peer.Cluster != [16]byte{} && ours != peer.Cluster:
-		return fmt.Errorf("node %q belongs to another cluster", peer.NodeID)
-	case ours == [16]byte{} && peer.Cluster != [16]byte{}:
-		if err := n.join(peer.Cluster); err != nil {
-			return err
-		}
-	}
-	n.mu.Lock()
-	n.known[peer.NodeID] = Peer{ID: peer.NodeID, RaftAddr: peer.RaftAddr, HTTPAddr: peer.HTTPAddr, Priority: peer.Priority}
-	n.mu.Unlock()
-	return nil
-}
-
-// join makes this node one of the cluster that speaks to it first.
-func (n *Node) join(cluster [16]byte) error {
-	if err := n.stable.change(func(s *state) { s.Cluster = fmt.Sprintf("%x", cluster) }); err != nil {
-		return err
-	}
-	n.cluster.Store(&cluster)
-	n.o.Logger.Info("joined a cluster", "node", n.o.NodeID, "cluster", fmt.Sprintf("%x", cluster))
-	return nil
-}
-
 // durable is called by the log's thread whenever more is on the disk.
 func (n *Node) durable(uint64) {
-	if t := n.transport; t != nil {
-		t.noteLocal()
+	if !n.running() {
+		return
 	}
+	n.transport.noteLocal()
 	n.progress(true)
 }
 
