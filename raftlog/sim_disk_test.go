@@ -1,0 +1,181 @@
+package raftlog
+
+import (
+	"errors"
+	"math/rand/v2"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"time"
+
+	"ayder/aof"
+	"ayder/internal/testkit"
+)
+
+// simDisk is a node's disk: it survives the node's lives. A write takes 0.1 to 0.5 ms and whatever a fault adds; a hung one
+// takes until the disk recovers or the machine is gone. Only what the log's thread writes and the node's state take
+// time: aof and raftlog may hold a mutex while they do other things to files, and a goroutine that waits for a mutex stops
+// virtual time. So that the power can fail in the middle of those, too, a power failure may be set to come with the n-th
+// operation from now, whatever that is.
+type simDisk struct {
+	fs *testkit.MemFS
+
+	mu     sync.Mutex
+	change *sync.Cond
+	rng    *rand.Rand
+	slow   time.Duration // added to every write and sync
+	hung   bool
+	held   bool // the machine is paused: its process waits for its writes
+	fuse   int  // operations until blow is called; 0: never
+	blow   func()
+}
+
+func newSimDisk(seed uint64) *simDisk {
+	d := &simDisk{fs: testkit.NewMemFS(seed), rng: rand.New(rand.NewPCG(seed, 0x6469736b))}
+	d.change = sync.NewCond(&d.mu)
+	d.fs.Pace(d.pace)
+	return d
+}
+
+// pace takes an operation's time.
+func (d *simDisk) pace(int) {
+	if blow := d.burn(); blow != nil {
+		blow()
+	}
+	if !takesTime() {
+		return
+	}
+	d.mu.Lock()
+	t := 100*time.Microsecond + time.Duration(d.rng.IntN(400))*time.Microsecond + d.slow
+	d.mu.Unlock()
+	time.Sleep(t)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for d.hung || d.held {
+		d.change.Wait()
+	}
+}
+
+// burn counts an operation, and returns what has to happen at it.
+func (d *simDisk) burn() func() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.fuse == 0 {
+		return nil
+	}
+	if d.fuse--; d.fuse > 0 {
+		return nil
+	}
+	return d.blow
+}
+
+// takesTime tells whether the caller may wait: see above.
+func takesTime() bool {
+	var pcs [16]uintptr
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(3, pcs[:])])
+	for {
+		f, more := frames.Next()
+		if strings.HasSuffix(f.Function, "aof.(*Thread).write") || strings.HasSuffix(f.Function, "raftlog.(*stable).write") {
+			return true
+		}
+		if !more {
+			return false
+		}
+	}
+}
+
+// set changes the disk's condition.
+func (d *simDisk) set(fn func(d *simDisk)) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	fn(d)
+	d.change.Broadcast()
+}
+
+func (d *simDisk) slowDown(by time.Duration) { d.set(func(d *simDisk) { d.slow = by }) }
+func (d *simDisk) hang()                     { d.set(func(d *simDisk) { d.hung = true }) }
+func (d *simDisk) hold(held bool)            { d.set(func(d *simDisk) { d.held = held }) }
+func (d *simDisk) recover()                  { d.set(func(d *simDisk) { d.slow, d.hung, d.fuse = 0, false, 0 }) }
+
+// blowAt has blow called at the n-th operation from now, unless the machine is down before.
+func (d *simDisk) blowAt(n int, blow func()) {
+	d.set(func(d *simDisk) { d.fuse, d.blow = n, blow })
+}
+
+// ailing tells whether a fault is on.
+func (d *simDisk) ailing() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.hung || d.slow > 0
+}
+
+// powerOff loses what is not durable, in the way MemFS does. Writes that wait fail; the next life's disk is well.
+func (d *simDisk) powerOff() {
+	d.fs.Crash()
+	d.set(func(d *simDisk) { d.slow, d.hung, d.held, d.fuse = 0, false, false, 0 })
+}
+
+// kill ends the process: what it wrote stays, what it was writing lands.
+func (d *simDisk) kill() {
+	d.fs.Kill()
+	d.set(func(d *simDisk) { d.held, d.fuse = false, 0 })
+}
+
+// mount is the disk as one process has it. When the process is dead its state file takes everything without an error:
+// raft panics when it cannot save its term, and nobody hears of it any more.
+func (d *simDisk) mount() aof.FS { return simMount{d.fs.Mount()} }
+
+type simMount struct{ aof.FS }
+
+func (o simMount) Open(path string, mode aof.Mode) (aof.File, error) {
+	f, err := o.FS.Open(path, mode)
+	if !isState(path) {
+		return f, err
+	}
+	if errors.Is(err, testkit.ErrCrashed) {
+		return blackHole{}, nil
+	}
+	return simStateFile{f}, err
+}
+
+func (o simMount) Rename(from, to string) error {
+	if err := o.FS.Rename(from, to); !isState(to) || !errors.Is(err, testkit.ErrCrashed) {
+		return err
+	}
+	return nil
+}
+
+func (o simMount) SyncDir(dir string) error {
+	if err := o.FS.SyncDir(dir); !errors.Is(err, testkit.ErrCrashed) {
+		return err
+	}
+	return nil
+}
+
+func isState(path string) bool { return strings.HasPrefix(filepath.Base(path), stateName) }
+
+// simStateFile is a state file whose writes do not fail for want of a machine.
+type simStateFile struct{ aof.File }
+
+func (f simStateFile) WriteAt(p []byte, off int64) (int, error) {
+	n, err := f.File.WriteAt(p, off)
+	if errors.Is(err, testkit.ErrCrashed) {
+		return len(p), nil
+	}
+	return n, err
+}
+
+func (f simStateFile) Sync() error {
+	if err := f.File.Sync(); !errors.Is(err, testkit.ErrCrashed) {
+		return err
+	}
+	return nil
+}
+
+// blackHole is a file of a machine that is gone.
+type blackHole struct{ aof.File }
+
+func (blackHole) WriteAt(p []byte, _ int64) (int, error) { return len(p), nil }
+func (blackHole) Sync() error                            { return nil }
+func (blackHole) Close() error                           { return nil }

@@ -1,0 +1,343 @@
+package raftlog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"ayder/aof"
+	"ayder/internal/record"
+	"ayder/internal/testkit/simnet"
+)
+
+// A simMachine is one computer of a simulation: a disk that stays, and a process that comes and goes. What runs in the process is
+// real: aof.Log, Start, its transport, one loop with its Proposer. Only the engine is replaced by a model: a counter per
+// stream that assigns offsets at propose time and checks them at apply time.
+//
+// A crash is one instant: from then on nothing that the process still does counts (its disk and its network refuse, its
+// callbacks are ignored), and its goroutines are shut down in the background while the next life may already begin.
+type simMachine struct {
+	s    *sim
+	name string
+	disk *simDisk
+
+	mu      sync.Mutex
+	life    *simLife // nil: down
+	durable uint64   // index on the disk when it went down
+}
+
+// simLife is one process.
+type simLife struct {
+	m    *simMachine
+	host *simnet.Host
+	dead chan struct{}
+	log  atomic.Pointer[aof.Log]
+	node atomic.Pointer[Node]
+	loop *simLoop
+
+	pausing sync.Mutex
+	resumed chan struct{} // nil: not paused
+
+	mu   sync.Mutex
+	last uint64                   // highest index applied, raft's own not counted
+	next map[record.Stream]uint64 // offsets
+}
+
+const (
+	simSegmentBytes = 64 << 10
+	simFrameBytes   = 8 << 10
+	simDir          = "/data"
+	simShutdown     = time.Minute
+)
+
+func simAddr(name string) string { return name + ":7000" }
+
+// boot starts a process in the background.
+func (m *simMachine) boot() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.life != nil {
+		return
+	}
+	l := &simLife{m: m, host: m.s.net.Boot(m.name), dead: make(chan struct{}), next: map[record.Stream]uint64{}}
+	l.loop = newSimLoop(l)
+	m.life = l
+	m.s.ledger.event("%s boots", m.name)
+	m.s.running.Go(func() { l.run() })
+}
+
+// current is the process, nil if the machine is down.
+func (m *simMachine) current() *simLife {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.life
+}
+
+// node is the raft node, nil while there is none.
+func (m *simMachine) node() *Node {
+	if l := m.current(); l != nil {
+		return l.node.Load()
+	}
+	return nil
+}
+
+// run is a process's life: start, wait for the end, shut down.
+func (l *simLife) run() {
+	err := l.start()
+	if err != nil && !l.over() {
+		l.m.s.ledger.reportHarm("%s does not start: %v", l.m.name, err)
+	}
+	<-l.dead
+	ctx, cancel := context.WithTimeout(context.Background(), simShutdown)
+	defer cancel()
+	if n := l.node.Load(); n != nil {
+		if err := n.Shutdown(ctx); errors.Is(err, context.DeadlineExceeded) {
+			l.m.s.ledger.reportHarm("%s does not shut down: %v", l.m.name, err)
+		}
+		answerStuck(n.raft)
+	}
+	l.loop.close()
+	if log := l.log.Load(); log != nil {
+		_ = log.Close() // files of a dead machine do not close well
+	}
+}
+
+// over tells that the process is dead.
+func (l *simLife) over() bool {
+	select {
+	case <-l.dead:
+		return true
+	default:
+		return false
+	}
+}
+
+func (l *simLife) start() error {
+	s, name := l.m.s, l.m.name
+	fsys := l.m.disk.mount()
+	recovery := NewRecovery(0, func(f record.Frame) error { l.take(Committed{Frame: f}); return nil })
+	log, err := aof.Open(aof.Options{
+		Dir: simDir, FS: fsys, SegmentBytes: simSegmentBytes, FrameBytesMax: simFrameBytes, TailBytes: 4 * simSegmentBytes,
+		Logger: s.logger(name), Committed: l.committed,
+	}, recovery.Frame)
+	if err != nil {
+		return err
+	}
+	l.log.Store(log)
+	listener, err := l.host.Listen(simAddr(name))
+	if err != nil {
+		return err
+	}
+	o := Options{
+		Log: log, Dir: simDir, FS: fsys, NodeID: name, Peers: s.peersOf(l.m), Recovery: recovery, Bootstrap: l.m == s.machines[0],
+		Listener: listener, Dial: l.host.Dial,
+		Apply: l.apply, Leading: l.leading, Fatal: l.fatal, Logger: s.logger(name), unsafe: s.unsafe,
+	}
+	n, err := Start(o)
+	if err != nil {
+		return err
+	}
+	l.node.Store(n)
+	l.loop.post(func() { l.loop.proposer = n.NewProposer(l.loop.wake) })
+	return nil
+}
+
+// committed is what frames carry as staged: what this node knows to be on the disks of a majority.
+func (l *simLife) committed() uint64 {
+	if n := l.node.Load(); n != nil {
+		return n.Applied()
+	}
+	return 0
+}
+
+// apply is Options.Apply.
+func (l *simLife) apply(cs []Committed) {
+	l.awaitResume()
+	for _, c := range cs {
+		if l.over() {
+			return
+		}
+		l.take(c)
+		if b := c.Own; b != nil {
+			l.loop.post(func() { b.Done(b, nil) })
+		}
+	}
+}
+
+// take is the state machine: it checks, and counts offsets.
+func (l *simLife) take(c Committed) {
+	f := &c.Frame
+	if f.Kind != record.KindBatch {
+		return
+	}
+	s, name := l.m.s, l.m.name
+	x := factOf(f)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if f.Index <= l.last {
+		s.ledger.reportHarm("%s applies index %d after %d", name, f.Index, l.last)
+	}
+	for i := l.last + 1; i < f.Index; i++ {
+		if s.ledger.known(i) {
+			s.ledger.reportHarm("%s applies index %d and skips %d", name, f.Index, i)
+		}
+	}
+	l.last = f.Index
+	if !s.ledger.known(f.Index) {
+		if n := s.holders(l, f.Index, &x); n <= len(s.machines)/2 {
+			s.ledger.reportDanger("%s applies index %d, which is on %d disks", name, f.Index, n)
+		}
+	}
+	s.ledger.applied(name, f.Index, x)
+	it := f.Iter()
+	for sec, ok := it.Next(); ok; sec, ok = it.Next() {
+		if want := l.next[sec.Stream]; sec.Base != want {
+			s.ledger.reportHarm("%s applies index %d with offset %d of %v, next is %d", name, f.Index, sec.Base, sec.Stream, want)
+		}
+		l.next[sec.Stream] = sec.Base + uint64(sec.Count)
+	}
+}
+
+// lastApplied is the highest index that the state machine has.
+func (l *simLife) lastApplied() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.last
+}
+
+// leading is Options.Leading: a new leader assigns offsets from what is applied.
+func (l *simLife) leading(won bool) {
+	if !won {
+		return
+	}
+	l.mu.Lock()
+	next := maps.Clone(l.next)
+	l.mu.Unlock()
+	l.loop.call(func() { l.loop.assigned = next })
+}
+
+// fatal is Options.Fatal: the process ends, as the program would end it.
+func (l *simLife) fatal(err error) {
+	if l.over() {
+		return
+	}
+	if !l.m.disk.ailing() {
+		l.m.s.ledger.reportHarm("%s gives up on a healthy disk: %v", l.m.name, err)
+	}
+	l.m.s.ledger.event("%s: fatal: %v", l.m.name, err)
+	l.m.end(l, (*simnet.Host).Kill, (*simDisk).kill)
+}
+
+// powerOff cuts the power, kill kills the process.
+func (m *simMachine) powerOff() { m.end(m.current(), (*simnet.Host).PowerOff, (*simDisk).powerOff) }
+func (m *simMachine) kill()     { m.end(m.current(), (*simnet.Host).Kill, (*simDisk).kill) }
+
+// end ends a life in one instant.
+func (m *simMachine) end(l *simLife, cut func(*simnet.Host), lose func(*simDisk)) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if l == nil || m.life != l {
+		return
+	}
+	close(l.dead)
+	cut(l.host)
+	lose(m.disk)
+	if log := l.log.Load(); log != nil {
+		m.durable = log.Durable()
+	}
+	m.life = nil
+	m.s.crashes.Add(1)
+	l.resume()
+}
+
+// pause stops the process as far as others can see: network, disk, loop and state machine stand still. Its timers do not: it
+// may become a candidate, or step down, while it is paused.
+func (l *simLife) pause() {
+	l.pausing.Lock()
+	defer l.pausing.Unlock()
+	if l.resumed == nil && !l.over() {
+		l.resumed = make(chan struct{})
+		l.host.Pause()
+		l.m.disk.hold(true)
+	}
+}
+
+func (l *simLife) resume() {
+	l.pausing.Lock()
+	defer l.pausing.Unlock()
+	if l.resumed != nil {
+		close(l.resumed)
+		l.resumed = nil
+		l.host.Resume()
+		l.m.disk.hold(false)
+	}
+}
+
+// awaitResume waits while the process is paused.
+func (l *simLife) awaitResume() {
+	l.pausing.Lock()
+	c := l.resumed
+	l.pausing.Unlock()
+	if c != nil {
+		<-c
+	}
+}
+
+func (l *simLife) isPaused() bool {
+	l.pausing.Lock()
+	defer l.pausing.Unlock()
+	return l.resumed != nil
+}
+
+// holds tells whether the machine's disk has the frame. Of a machine that is down only its index is known.
+func (m *simMachine) holds(index uint64, x *fact) bool {
+	m.mu.Lock()
+	l, durable := m.life, m.durable
+	m.mu.Unlock()
+	if l == nil || l.log.Load() == nil {
+		return durable >= index
+	}
+	log := l.log.Load()
+	if log.Durable() < index {
+		return false
+	}
+	y, err := entryFact(log, index)
+	return err == nil && y.same(x) || l.over()
+}
+
+// entryFact is the frame that a log has at index.
+func entryFact(log *aof.Log, index uint64) (fact, error) {
+	h, payload, err := log.Entry(index, nil)
+	if err != nil {
+		return fact{}, err
+	}
+	return factOf(&record.Frame{Header: h, Payload: payload}), nil
+}
+
+// logger shows what nodes say when AYDER_SIM_LOG is set.
+func (s *sim) logger(name string) *slog.Logger {
+	if os.Getenv("AYDER_SIM_LOG") == "" {
+		return slog.New(slog.DiscardHandler)
+	}
+	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})).With("node", name)
+}
+
+// describe is a machine's state in one line.
+func (m *simMachine) describe() string {
+	l := m.current()
+	if l == nil {
+		return m.name + ": down"
+	}
+	n, log := l.node.Load(), l.log.Load()
+	if n == nil {
+		return m.name + ": starting"
+	}
+	return fmt.Sprintf("%s: %v term %d leader %q, last %d durable %d commit %d applied %d", m.name, n.raft.State(), n.raft.CurrentTerm(),
+		n.raft.Leader(), log.LastIndex(), log.Durable(), n.raft.CommitIndex(), l.lastApplied())
+}
