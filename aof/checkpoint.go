@@ -45,6 +45,7 @@ func (l *Log) WriteCheckpoint(index uint64, payload []byte) error {
 	if err := writeFile(l.fs, l.dir, path, encodeCheckpointHeader(index, payload, l.id), payload); err != nil {
 		return fmt.Errorf("aof: checkpoint: %w", err)
 	}
+	l.checkpoint.Store(max(index, l.checkpoint.Load()))
 	return l.dropCheckpoints()
 }
 

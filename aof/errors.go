@@ -18,6 +18,7 @@ var (
 	ErrNotFound = errors.New("no such frame in the log")
 	ErrClosed   = errors.New("log is closed")
 	errShort    = errors.New("short write")
+	errGone     = errors.New("segment was cut off while it was read")
 )
 
 // Damage says what is unreadable and where. It wraps ErrDamaged.

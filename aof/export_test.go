@@ -28,3 +28,18 @@ func (l *Log) Abandon() {
 	l.kernelWrites.Store(0)
 	_ = l.Close()
 }
+
+// Current is the write that a manual log's Thread has under way; ok is false if there is none.
+func (t *Thread) Current() (f File, p []byte, off int64, ok bool) {
+	g := t.current
+	if g.seg == nil {
+		return nil, nil, 0, false
+	}
+	return g.seg.file, g.blocks(), g.from, true
+}
+
+// Written ends that write.
+func (t *Thread) Written(err error) {
+	g := t.current
+	t.written(&g, 0, err)
+}

@@ -22,6 +22,8 @@ type frameReader struct {
 // ReadFrame returns the frame with this index, which must be durable; its bytes are in buf, or in new memory where
 // that is too small. ErrNotFound: not in the log. It may read a file. Any goroutine.
 func (l *Log) ReadFrame(index uint64, buf []byte) (record.Frame, error) {
+	l.cuts.RLock()
+	defer l.cuts.RUnlock()
 	s, from := l.locate(index, l.durable.Load())
 	if s == nil {
 		return record.Frame{}, fmt.Errorf("%w: index %d", ErrNotFound, index)
@@ -41,6 +43,8 @@ func (l *Log) ReadFrame(index uint64, buf []byte) (record.Frame, error) {
 // that is durable. The payload is in buf, or in new memory where that is too small. ErrNotFound outside of what the log has. It
 // may read a file, for an old one. Any goroutine.
 func (l *Log) Entry(index uint64, buf []byte) (record.Header, []byte, error) {
+	l.cuts.RLock()
+	defer l.cuts.RUnlock()
 	s, from := l.locate(index, l.appended())
 	if s == nil {
 		return record.Header{}, nil, fmt.Errorf("%w: index %d", ErrNotFound, index)
@@ -98,7 +102,11 @@ func (x *frameReader) find(s *segment, index uint64, buf []byte) (record.Frame, 
 	if err := x.r.open(s); err != nil {
 		return record.Frame{}, err
 	}
-	return findFrame(&x.r.w, s, side.mark(index), index, buf)
+	from, err := side.mark(index)
+	if err != nil {
+		return record.Frame{}, err
+	}
+	return findFrame(&x.r.w, s, from, index, buf)
 }
 
 func (x *frameReader) close() {

@@ -156,6 +156,22 @@ func (st *stream) attach(seg *segment, r *run) bool {
 	return true
 }
 
+// replace puts a segment's new share of the stream, none if its run is nil, in the place of the old one.
+func (st *stream) replace(old *run, now span) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	i := slices.IndexFunc(st.spans, func(sp span) bool { return sp.run == old })
+	st.messages -= old.messages
+	st.bytes -= old.bytes
+	if now.run == nil {
+		st.spans = slices.Delete(st.spans, i, i+1)
+		return
+	}
+	st.spans[i] = now
+	st.messages += now.run.messages
+	st.bytes += now.run.bytes
+}
+
 func (s *segment) addRun(r *run) {
 	s.mu.Lock()
 	s.runs = append(s.runs, r)
@@ -234,5 +250,18 @@ func (x *index) cool(seg *segment) {
 		st.mu.Lock()
 		r.heap = nil
 		st.mu.Unlock()
+	}
+}
+
+// drop forgets what it knows of a segment, or, if twin is not nil, puts what twin has of it in its place.
+func (x *index) drop(seg, twin *segment) {
+	kept := make(map[record.Stream]*run)
+	if twin != nil {
+		for _, r := range twin.sortedRuns() {
+			kept[r.stream] = r
+		}
+	}
+	for _, r := range seg.sortedRuns() {
+		x.get(r.stream).replace(r, span{twin, kept[r.stream]})
 	}
 }

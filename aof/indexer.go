@@ -12,22 +12,33 @@ import (
 // indexSealed is one step of the indexer.
 func (l *Log) indexSealed() time.Duration {
 	for {
-		s := l.nextSealed()
+		s := l.indexNext()
 		if s == nil {
 			return 0
-		}
-		if err := l.writeSidecar(s); err != nil {
-			// The sidecar is derived: until the next Open makes it again it lives in memory.
-			l.o.Logger.Warn("sidecar not written", "segment", s.name(), "err", err)
-		}
-		if err := l.retire(s); err != nil {
-			l.o.Logger.Warn("sealed segment not closed well", "segment", s.name(), "err", err)
 		}
 		l.keeper.kick()
 		if l.o.OnSealed != nil {
 			l.o.OnSealed(s.last)
 		}
 	}
+}
+
+// indexNext makes the sidecar of the oldest full segment and closes its file; nil if there is none that is ready for it.
+func (l *Log) indexNext() *segment {
+	l.upkeep.Lock()
+	defer l.upkeep.Unlock()
+	s := l.nextSealed()
+	if s == nil {
+		return nil
+	}
+	if err := l.writeSidecar(s); err != nil {
+		// The sidecar is derived: until the next Open makes it again it lives in memory.
+		l.o.Logger.Warn("sidecar not written", "segment", s.name(), "err", err)
+	}
+	if err := l.retire(s); err != nil {
+		l.o.Logger.Warn("sealed segment not closed well", "segment", s.name(), "err", err)
+	}
+	return s
 }
 
 // nextSealed returns the oldest full segment if it is durable and named, else nil. Named, because with its sidecar it may lose
@@ -80,6 +91,9 @@ func (l *Log) sidecar(s *segment) (*sidecar, error) {
 	defer s.loading.Unlock()
 	if c := s.side.Load(); c != nil {
 		return c, nil
+	}
+	if s.gone.Load() {
+		return nil, errGone
 	}
 	c, err := readSidecar(l.fs, sidecarPath(l.dir, s.first))
 	if err == nil {

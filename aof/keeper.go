@@ -58,6 +58,13 @@ func (l *Log) later(op string, err error) time.Duration {
 
 // nameSegments renames segments in use to their first index.
 func (l *Log) nameSegments() error {
+	l.upkeep.Lock()
+	defer l.upkeep.Unlock()
+	return l.nameAll()
+}
+
+// nameAll is nameSegments with upkeep held.
+func (l *Log) nameAll() error {
 	for {
 		l.mu.Lock()
 		if len(l.unnamed) == 0 {
@@ -70,10 +77,10 @@ func (l *Log) nameSegments() error {
 		if err := l.fs.Rename(s.name(), path); err != nil {
 			return err
 		}
+		s.setName(path) // at once: the next attempt, if the sync fails, goes by it
 		if err := l.fs.SyncDir(l.dir); err != nil {
 			return err
 		}
-		s.setName(path)
 		l.mu.Lock()
 		s.named = true
 		l.unnamed = append(l.unnamed[:0], l.unnamed[1:]...)
@@ -223,6 +230,8 @@ func (l *Log) paced(write func() error) error {
 // boundImages gives up the oldest images while all of them, spares included, are over the bound, and unmaps what nobody
 // needs. Only segments with a sidecar may lose their image: their index entries are on disk.
 func (l *Log) boundImages() {
+	l.upkeep.Lock()
+	defer l.upkeep.Unlock()
 	for _, s := range l.imagesToDrop() {
 		l.index.cool(s)
 		l.mu.Lock()

@@ -28,7 +28,8 @@ type Log struct {
 	pool  imagePool
 	index *index
 
-	// durable is the end of the contiguous prefix of completed commits. Written under mu, read anywhere: it only grows.
+	// durable is the end of the contiguous prefix of completed commits. Written under mu, read anywhere: it only grows,
+	// but for Truncate.
 	durable atomic.Uint64
 	// failure is set once, under mu; from then on durable stands still.
 	failure atomic.Pointer[error]
@@ -57,7 +58,14 @@ type Log struct {
 	sealed      []*segment // full segments that have no sidecar yet, oldest first
 	unnamed     []*segment // in use under a spare's name
 
-	checkpointing sync.Mutex // one checkpoint at a time
+	checkpointing sync.Mutex    // one checkpoint at a time
+	checkpoint    atomic.Uint64 // index of the newest: what it covers is never cut off the end
+
+	// upkeep is held by whoever does something to a segment besides appending and reading: naming, sidecar, giving its
+	// image up, cutting. Taken before mu, and before cuts.
+	upkeep sync.Mutex
+	// cuts is held by readers by index while they look, and by what takes frames away from under them.
+	cuts sync.RWMutex
 
 	frames  frameReader // ReadFrame's own
 	keeper  worker

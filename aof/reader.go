@@ -53,6 +53,9 @@ func (r *Reader) Read(s record.Stream, offset, end uint64, block bool, fn func(r
 		before := offset
 		var more bool
 		offset, more, err = r.readSpan(st, sp, offset, end, block, fn)
+		if err != nil && sp.seg.gone.Load() {
+			continue // what the index has now is elsewhere
+		}
 		if err != nil || !more {
 			return offset, err
 		}
@@ -122,7 +125,7 @@ func (r *Reader) list(st *stream, sp span, offset uint64, block bool) ([]entry, 
 	if err != nil {
 		return nil, err
 	}
-	return side.from(sp.run, offset, r.entries[:0]), nil
+	return side.from(sp.run, offset, r.entries[:0])
 }
 
 // section finds the section of an index entry, in the image or in the file.

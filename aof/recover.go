@@ -347,6 +347,7 @@ func (r *recovery) resume() error {
 	l := r.l
 	l.last, l.timeMs = r.end.expect-1, r.timeMs
 	l.copied = l.last
+	l.checkpoint.Store(l.o.ReplayAfter)
 	l.durable.Store(l.last)
 	if r.open {
 		l.active = r.chain[len(r.chain)-1]

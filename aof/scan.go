@@ -73,7 +73,12 @@ func firstReason(first, second error) error {
 
 // scanFile visits every frame of a segment's file, starting with s.first.
 func scanFile(file File, s *segment, visit func(*frameAt) error) (stop, error) {
-	sc := scanner{w: window{file: file, size: s.size, ahead: scanAheadBytes}, seed: s.seed, pos: BlockBytes, expect: s.first}
+	return scanFrames(window{file: file, size: s.size, ahead: scanAheadBytes}, s, visit)
+}
+
+// scanFrames is scanFile for any view of a segment.
+func scanFrames(w window, s *segment, visit func(*frameAt) error) (stop, error) {
+	sc := scanner{w: w, seed: s.seed, pos: BlockBytes, expect: s.first}
 	for {
 		sc.reason = nil
 		f, ok, err := sc.next()

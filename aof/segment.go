@@ -116,7 +116,8 @@ type segment struct {
 	img     atomic.Pointer[image] // nil when only the file has the bytes: a pointer, readers race with the bound
 	side    atomic.Pointer[sidecar]
 
-	loading sync.Mutex // one goroutine loads or rebuilds the sidecar
+	loading sync.Mutex  // one goroutine loads or rebuilds the sidecar, or makes the segment gone
+	gone    atomic.Bool // not part of the log any more: a pointer to it is out of date. Set once, after the index has forgotten it
 
 	mu   sync.Mutex
 	runs []*run // one per stream that has records here

@@ -9,6 +9,7 @@ import (
 	"io"
 	"path/filepath"
 	"sort"
+	"sync"
 
 	"ayder/internal/record"
 )
@@ -53,17 +54,22 @@ func (h *sidecarHeader) fileBytes() int64 {
 	return h.headBytes() + int64(h.marks)*markBytes + int64(h.entries)*entryBytes
 }
 
-// sidecar is a whole one, in memory or mapped; immutable.
+// sidecar is a whole one, in memory or mapped; immutable until it is closed.
 type sidecar struct {
 	sidecarHeader
-	data  []byte
 	unmap func([]byte) error // nil when data is ordinary memory
+
+	mu   sync.RWMutex // readers against close
+	data []byte       // nil when closed
 }
 
 func (c *sidecar) close() {
-	if c.unmap != nil {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.unmap != nil && c.data != nil {
 		_ = c.unmap(c.data)
 	}
+	c.data = nil
 }
 
 func sidecarPath(dir string, first uint64) string {
@@ -216,24 +222,34 @@ func (c *sidecar) entry(i int) entry {
 	return entry{le.Uint64(b), le.Uint32(b[8:]), le.Uint32(b[12:])}
 }
 
-// from copies the entries of r from the one that may hold offset on, as many as fit dst.
-func (c *sidecar) from(r *run, offset uint64, dst []entry) []entry {
+// from copies the entries of r from the one that may hold offset on, as many as fit dst. The error is errGone.
+func (c *sidecar) from(r *run, offset uint64, dst []entry) ([]entry, error) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	if c.data == nil {
+		return nil, errGone
+	}
 	dst = dst[:0]
 	start, count := int(r.start), int(r.count)
 	i := sort.Search(count, func(i int) bool { return c.entry(start+i).base > offset })
 	for i = max(i-1, 0); i < count && len(dst) < cap(dst); i++ {
 		dst = append(dst, c.entry(start+i))
 	}
-	return dst
+	return dst, nil
 }
 
-// mark returns the last mark at or before index.
-func (c *sidecar) mark(index uint64) mark {
+// mark returns the last mark at or before index. The error is errGone.
+func (c *sidecar) mark(index uint64) (mark, error) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	if c.data == nil {
+		return mark{}, errGone
+	}
 	le := binary.LittleEndian
 	b := c.data[c.headBytes():]
 	i := sort.Search(int(c.marks), func(i int) bool { return le.Uint64(b[i*markBytes:]) > index })
 	i = max(i-1, 0)
-	return mark{le.Uint64(b[i*markBytes:]), int64(le.Uint64(b[i*markBytes+8:]))}
+	return mark{le.Uint64(b[i*markBytes:]), int64(le.Uint64(b[i*markBytes+8:]))}, nil
 }
 
 // readHead reads and verifies the head of a sidecar file.

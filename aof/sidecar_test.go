@@ -49,14 +49,14 @@ func TestSidecarSaysWhatTheHeapSaid(t *testing.T) {
 			t.Fatalf("run %+v, want %+v", got, r)
 		}
 		for offset := range r.next + 2 {
-			if !slices.Equal(c.from(&got, offset, dst), r.heap.from(offset, other)) {
+			if list, err := c.from(&got, offset, dst); err != nil || !slices.Equal(list, r.heap.from(offset, other)) {
 				t.Fatalf("%v at offset %d differs", r.stream, offset)
 			}
 		}
 	}
 	for index := s.first; index <= s.last; index++ {
-		if got, want := c.mark(index), markBefore(s.sparse, index); got != want {
-			t.Fatalf("mark of index %d: %v, want %v", index, got, want)
+		if got, err := c.mark(index); err != nil || got != markBefore(s.sparse, index) {
+			t.Fatalf("mark of index %d: %v, want %v", index, got, markBefore(s.sparse, index))
 		}
 	}
 }
