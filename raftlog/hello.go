@@ -16,7 +16,7 @@ import (
 // answers with its own, or with a refusal that says why and ends the conversation. The opener may still find that the
 // other is not whom it expected.
 //
-//	| "ayder-ha" 8 | version 4 | cluster 16 | priority 4 | id text | raft address text | HTTP address text | …
+//	| "ayder-ha" 8 | version 4 | cluster 16 | incarnation 16 | flags 1 | priority 4 | id text | raft address text | HTTP address text | …
 //
 // The upper half of version is the major version: both must have the same. The lower half is the minor one: a newer
 // node may say more at the end, and an older one does not read it.
@@ -26,12 +26,15 @@ import (
 
 // hello is what a node says of itself.
 type hello struct {
-	Cluster  [16]byte // zero: it belongs to none yet
-	NodeID   string
-	RaftAddr string // host:port
-	HTTPAddr string // host:port
-	Priority int
-	Version  uint32 // major<<16 | minor
+	Cluster [16]byte // zero: it belongs to none yet
+	// Incarnation tells one data directory from another under the same node id (identity.go).
+	Incarnation [16]byte
+	Founding    bool // it founds the cluster: nothing has been committed before
+	NodeID      string
+	RaftAddr    string // host:port
+	HTTPAddr    string // host:port
+	Priority    int
+	Version     uint32 // major<<16 | minor
 }
 
 const helloMagic = "ayder-ha"
@@ -43,10 +46,22 @@ func encodeHello(b []byte, h *hello) []byte {
 	b = append(begin(b, kindHello), helloMagic...)
 	b = binary.LittleEndian.AppendUint32(b, h.Version)
 	b = append(b, h.Cluster[:]...)
+	b = append(b, h.Incarnation[:]...)
+	b = append(b, helloFlags(h))
 	b = binary.LittleEndian.AppendUint32(b, uint32(int32(h.Priority)))
 	b = appendText(b, h.NodeID)
 	b = appendText(b, h.RaftAddr)
 	return appendText(b, h.HTTPAddr)
+}
+
+// flagFounding is the hello's flag Founding.
+const flagFounding = 1
+
+func helloFlags(h *hello) byte {
+	if h.Founding {
+		return flagFounding
+	}
+	return 0
 }
 
 func decodeHello(body []byte) (hello, error) {
@@ -57,6 +72,8 @@ func decodeHello(body []byte) (hello, error) {
 	var h hello
 	h.Version = f.u32()
 	copy(h.Cluster[:], f.take(len(h.Cluster)))
+	copy(h.Incarnation[:], f.take(len(h.Incarnation)))
+	h.Founding = f.u8()&flagFounding != 0
 	h.Priority = int(int32(f.u32()))
 	h.NodeID = string(f.text())
 	h.RaftAddr = string(f.text())

@@ -44,6 +44,7 @@ func (n *Node) lead(won bool) {
 		return
 	}
 	n.o.Leading(true)
+	n.term.Store(term)
 	n.leading.Store(true)
 	n.accepting.Store(true)
 	if n.raft.State() != raft.Leader || n.raft.CurrentTerm() != term { // the loss is in the channel

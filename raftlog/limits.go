@@ -16,7 +16,7 @@ const (
 	entriesPerMessageMax = 64        // entries in one AppendEntries; raft's queue of proposals is as long
 	appendsInFlight      = 4         // AppendEntries to one peer that were sent and not answered
 	configurationsKept   = 64        // committed configurations in raft.state
-	protocolVersion      = 1         // of the messages between nodes
+	protocolVersion      = 1 << 16   // of the messages between nodes
 
 	heartbeatDefault     = 300 * time.Millisecond
 	electionDefault      = 300 * time.Millisecond

@@ -120,7 +120,7 @@ func (n *Node) Status() *Status {
 		DurableIndex: n.o.Log.Durable(), LastIndex: n.o.Log.LastIndex(),
 	}
 	s.AppliedIndex = n.appliedOf(s.CommitIndex)
-	if c := *n.cluster.Load(); c != [16]byte{} {
+	if c := *n.identity.cluster.Load(); c != [16]byte{} {
 		s.Cluster = fmt.Sprintf("%x", c)
 	}
 	if p, ok := n.Leader(); ok {

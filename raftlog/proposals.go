@@ -9,6 +9,8 @@ import (
 // Proposals under way on this node, from a loop's Append to the outcome. An outcome is decided once, under the lock, by
 // whoever comes first: the state machine (committed) or the loss of leadership (unknown to us, whatever becomes of it).
 // While StoreLogs reads a batch, the loss of leadership only leaves a note: the loop would use the batch again.
+//
+// A proposal belongs to the term in which its offsets were given. If raft comes to it in a later one, it is refused.
 
 type proposalState uint8
 
@@ -20,6 +22,7 @@ const (
 
 type proposal struct {
 	id    uint64
+	term  uint64
 	owner *Proposer
 	batch *record.Batch
 	state proposalState
@@ -38,21 +41,43 @@ func newProposals() *proposals {
 	return &proposals{byID: make(map[uint64]*proposal), byIndex: make(map[uint64]*proposal)}
 }
 
-// add numbers a new proposal.
-func (p *proposals) add(owner *Proposer, b *record.Batch) uint64 {
+// number returns the next proposal's.
+func (p *proposals) number() uint64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.next++
-	p.byID[p.next] = &proposal{id: p.next, owner: owner, batch: b}
 	return p.next
 }
 
-// begin gives StoreLogs the batch to read, nil if the proposal was given up.
-func (p *proposals) begin(id, index uint64) *record.Batch {
+// add enters a proposal.
+func (p *proposals) add(x *proposal) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.byID[x.id] = x
+}
+
+// forget takes a proposal out whose owner has ended it.
+func (p *proposals) forget(id uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if x := p.byID[id]; x != nil {
+		delete(p.byID, id)
+		if p.byIndex[x.index] == x {
+			delete(p.byIndex, x.index)
+		}
+	}
+}
+
+// begin gives StoreLogs the batch to read, nil if the proposal was given up or is of another term.
+func (p *proposals) begin(id, index, term uint64) *record.Batch {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	x := p.byID[id]
 	if x == nil {
+		return nil
+	}
+	if x.term != term {
+		p.lose(x, ErrLeadershipLost)
 		return nil
 	}
 	x.state, x.index = storing, index
@@ -73,7 +98,7 @@ func (p *proposals) end(id uint64) {
 		p.lose(x, x.lost)
 		return
 	}
-	x.owner.placed(x.batch, x.index)
+	x.owner.placed(x)
 }
 
 // commit takes the proposal at index, nil if there is none of ours.
@@ -119,7 +144,7 @@ func (p *proposals) lose(x *proposal, err error) {
 	if p.byIndex[x.index] == x {
 		delete(p.byIndex, x.index)
 	}
-	x.owner.lost(x.batch, err)
+	x.owner.lost(x.id, err)
 }
 
 // count is how many proposals are under way.

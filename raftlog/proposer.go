@@ -33,12 +33,13 @@ type Proposer struct {
 	wantEverywhere atomic.Uint64 // index that the loop waits for, 0: none
 
 	mu     sync.Mutex
-	losses map[*record.Batch]error  // not yet delivered
-	places map[*record.Batch]uint64 // indexes of batches with Synced
+	losses map[uint64]error  // by number of the proposal; not yet delivered
+	places map[uint64]uint64 // indexes of those with Synced
 }
 
 // flight is a batch between Append and Done.
 type flight struct {
+	id     uint64
 	batch  *record.Batch
 	done   func(b *record.Batch, err error) // the loop's
 	synced bool
@@ -47,7 +48,7 @@ type flight struct {
 // NewProposer registers a loop; wake makes it call Deliver soon, from any thread. To be called before Start returns to
 // anybody who proposes.
 func (n *Node) NewProposer(wake func()) *Proposer {
-	p := &Proposer{node: n, wake: wake, losses: make(map[*record.Batch]error), places: make(map[*record.Batch]uint64)}
+	p := &Proposer{node: n, wake: wake, losses: make(map[uint64]error), places: make(map[uint64]uint64)}
 	n.mu.Lock()
 	n.proposers = append(n.proposers, p)
 	n.mu.Unlock()
@@ -82,14 +83,15 @@ func (p *Proposer) Append(b *record.Batch) {
 	n.gate.RLock()
 	defer n.gate.RUnlock()
 	if !n.accepting.Load() {
-		p.lost(b, fmt.Errorf("%w: nothing was proposed", ErrLeadershipLost))
+		p.lost(f.id, fmt.Errorf("%w: nothing was proposed", ErrLeadershipLost))
 		return
 	}
 	if f.synced {
 		p.wantSynced.Store(true)
 	}
+	n.proposals.add(&proposal{id: f.id, term: n.term.Load(), owner: p, batch: b})
 	var number [8]byte
-	binary.LittleEndian.PutUint64(number[:], n.proposals.add(p, b))
+	binary.LittleEndian.PutUint64(number[:], f.id)
 	n.raft.ApplyLog(raft.Log{Extensions: number[:]}, 0)
 }
 
@@ -100,7 +102,7 @@ func (p *Proposer) park(b *record.Batch) *flight {
 	} else {
 		f = &flight{}
 	}
-	*f = flight{batch: b, done: b.Done, synced: b.Synced != nil}
+	*f = flight{id: p.node.proposals.number(), batch: b, done: b.Done, synced: b.Synced != nil}
 	b.Done = p.committed
 	p.flight = append(p.flight, f)
 	if len(p.flight) > proposalsMax {
@@ -127,9 +129,10 @@ func (p *Proposer) committed(b *record.Batch, err error) {
 func (p *Proposer) end(err error) {
 	f := p.flight[0]
 	p.flight = append(p.flight[:0], p.flight[1:]...)
+	p.node.proposals.forget(f.id)
 	p.mu.Lock()
-	delete(p.losses, f.batch)
-	delete(p.places, f.batch)
+	delete(p.losses, f.id)
+	delete(p.places, f.id)
 	p.mu.Unlock()
 	b, done := f.batch, f.done
 	b.Done = done
@@ -142,7 +145,7 @@ func (p *Proposer) end(err error) {
 func (p *Proposer) Deliver() {
 	for len(p.flight) > 0 {
 		p.mu.Lock()
-		err := p.losses[p.flight[0].batch]
+		err := p.losses[p.flight[0].id]
 		p.mu.Unlock()
 		if err == nil {
 			break
@@ -158,7 +161,7 @@ func (p *Proposer) Deliver() {
 			continue
 		}
 		p.mu.Lock()
-		index, placed := p.places[f.batch]
+		index, placed := p.places[f.id]
 		p.mu.Unlock()
 		if !placed || index > durable {
 			more = true
@@ -174,20 +177,20 @@ func (p *Proposer) sync(f *flight) {
 	f.batch.Synced(f.batch)
 }
 
-// placed notes where a batch is. Any goroutine.
-func (p *Proposer) placed(b *record.Batch, index uint64) {
-	if b.Synced == nil {
+// placed notes where a batch is, if its loop waits for its disk. Any goroutine.
+func (p *Proposer) placed(x *proposal) {
+	if x.batch.Synced == nil {
 		return
 	}
 	p.mu.Lock()
-	p.places[b] = index
+	p.places[x.id] = x.index
 	p.mu.Unlock()
 }
 
-// lost notes that the outcome of a batch will not be known. Any goroutine.
-func (p *Proposer) lost(b *record.Batch, err error) {
+// lost notes that the outcome of a proposal will not be known. Any goroutine.
+func (p *Proposer) lost(id uint64, err error) {
 	p.mu.Lock()
-	p.losses[b] = err
+	p.losses[id] = err
 	p.mu.Unlock()
 	p.wake()
 }

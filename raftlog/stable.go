@@ -35,6 +35,7 @@ type state struct {
 	Cluster        string            `json:"cluster,omitempty"` // 32 hexadecimal digits; empty until it is known
 	Node           string            `json:"node"`
 	Incarnation    string            `json:"incarnation"` // of this data directory
+	Founding       bool              `json:"founding,omitempty"`
 	Term           uint64            `json:"term"`
 	VoteTerm       uint64            `json:"vote_term"`
 	VoteFor        string            `json:"vote_for"`
@@ -62,8 +63,10 @@ type stable struct {
 	// turn is held by whoever changes the state, sync included; mu only while s is read or set, so that nobody who
 	// asks waits for the disk. turn is a channel because goroutines that wait for it must let virtual time go on.
 	turn chan struct{}
-	mu   sync.Mutex
-	s    state
+	// mayVote refuses votes that this node must not give; nil: none.
+	mayVote func(candidate string) error
+	mu      sync.Mutex
+	s       state
 }
 
 // HasState tells whether dir belongs to a node of a cluster.
@@ -203,6 +206,11 @@ func (st *stable) Set(key, value []byte) error {
 	if string(key) != keyVoteFor {
 		return fmt.Errorf("raftlog: unknown state %q", key)
 	}
+	if st.mayVote != nil {
+		if err := st.mayVote(string(value)); err != nil {
+			return err
+		}
+	}
 	return st.change(func(s *state) { s.VoteFor = string(value) })
 }
 
@@ -249,6 +257,12 @@ func (st *stable) configured(index uint64, c raft.Configuration) error {
 	return st.change(func(s *state) {
 		s.Configurations = append(s.Configurations, x)
 		s.Configurations = s.Configurations[max(0, len(s.Configurations)-configurationsKept):]
+		s.Founding = false
+		for id := range s.Peers { // who was removed may come back with another directory
+			if !x.names(id) {
+				delete(s.Peers, id)
+			}
+		}
 	})
 }
 
@@ -260,6 +274,10 @@ func (st *stable) configurationAt(index uint64) (c raft.Configuration, at uint64
 		}
 	}
 	return c, 0, false
+}
+
+func (c *configuration) names(id string) bool {
+	return slices.ContainsFunc(c.Members, func(m server) bool { return m.ID == id })
 }
 
 func (c *configuration) raft() raft.Configuration {

@@ -31,6 +31,7 @@ type store struct {
 	serial    bool // wait for every entry
 	unsafe    *unsafeOptions
 	fatal     func(error)
+	join      func() error    // called before entries are stored
 	early     func(*raft.Log) // used with the tag ackearly only
 
 	batches []*record.Batch // of the call that is going on
@@ -56,6 +57,10 @@ func (s *store) StoreLogs(ls []*raft.Log) error {
 	}
 	if next := s.log.LastIndex() + 1; ls[0].Index != next {
 		panic(fmt.Sprintf("bug: raft stores index %d, the log goes on at %d", ls[0].Index, next))
+	}
+	if err := s.join(); err != nil {
+		s.fatal(err)
+		return err
 	}
 	wait := s.serial
 	s.batches = s.batches[:0]
@@ -86,7 +91,7 @@ func (s *store) StoreLogs(ls []*raft.Log) error {
 // batch is what entry l, the i-th of its call, is appended as.
 func (s *store) batch(i int, l *raft.Log) *record.Batch {
 	if l.Type == raft.LogCommand && len(l.Extensions) == 8 {
-		if b := s.proposals.begin(binary.LittleEndian.Uint64(l.Extensions), l.Index); b != nil {
+		if b := s.proposals.begin(binary.LittleEndian.Uint64(l.Extensions), l.Index, l.Term); b != nil {
 			b.Term = l.Term
 			return b
 		}
