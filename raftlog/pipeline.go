@@ -151,6 +151,8 @@ func (p *pipeline) receive() {
 		case f = <-p.sent:
 		case <-p.broken:
 			return
+		case <-p.t.ctx.Done():
+			return
 		}
 		good := p.finish(f)
 		if !good {

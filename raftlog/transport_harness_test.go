@@ -143,6 +143,19 @@ func entries(from uint64, count int) []*raft.Log {
 	return list
 }
 
+// connections counts a transport's.
+type connections struct{ open, inbound, idle, pipelines int }
+
+func (t *transport) connections() connections {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	c := connections{open: len(t.open), inbound: t.inbound, pipelines: len(t.pipes)}
+	for _, idle := range t.idle {
+		c.idle += len(idle)
+	}
+	return c
+}
+
 // request is an AppendEntries of term 2 with count entries from index 11 on.
 func (n *wireNode) request(count int) *raft.AppendEntriesRequest {
 	return &raft.AppendEntriesRequest{RPCHeader: n.header(), Term: 2, PrevLogEntry: 10, PrevLogTerm: 1, Entries: entries(11, count)}

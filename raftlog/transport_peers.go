@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"slices"
 	"strings"
@@ -123,7 +124,11 @@ func (l *refusalLog) note(to *slog.Logger, addr string, err error) {
 		host = addr
 	}
 	why := refusalText(err)
-	if l.isNew(refusalKey{host, why}, time.Now()) {
+	key := refusalKey{host, why}
+	if errors.Is(err, errMalformed) {
+		key.why = errMalformed.Error() // garbage is never the same twice
+	}
+	if l.isNew(key, time.Now()) {
 		to.Warn("connection between nodes refused", "peer", addr, "reason", why)
 	}
 }
@@ -134,8 +139,12 @@ func (l *refusalLog) isNew(k refusalKey, now time.Time) bool {
 	if at, ok := l.last[k]; ok && now.Sub(at) < refusalLogEvery {
 		return false
 	}
-	if l.last == nil || len(l.last) >= refusalsKept {
+	if l.last == nil {
 		l.last = make(map[refusalKey]time.Time)
+	}
+	maps.DeleteFunc(l.last, func(_ refusalKey, at time.Time) bool { return now.Sub(at) >= refusalLogEvery })
+	if len(l.last) >= refusalsKept {
+		return false // the log says enough
 	}
 	l.last[k] = now
 	return true

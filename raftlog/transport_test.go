@@ -88,8 +88,8 @@ func TestErrorOfThePeersRaft(t *testing.T) {
 				t.Fatalf("got %v", err)
 			}
 		}
-		if len(a.idle["b:1"]) != 1 || b.transport.inbound != 1 {
-			t.Errorf("%d connections rest, %d were opened", len(a.idle["b:1"]), b.transport.inbound)
+		if here, there := a.connections(), b.connections(); here != (connections{open: 1, idle: 1}) || there.inbound != 1 {
+			t.Errorf("connections: %+v and %+v", here, there)
 		}
 	})
 }
