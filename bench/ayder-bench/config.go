@@ -14,7 +14,8 @@ import (
 // floor program is a copy. Every number has a bound here, so that the rest of the
 // program may size its memory by them.
 type config struct {
-	target, addr, dir string
+	target, addr, dir string // addr is the one server that is measured
+	nodes             []node // of the cluster it belongs to; alone, itself
 
 	workload   string
 	mix        string
@@ -40,7 +41,6 @@ type config struct {
 	spin        time.Duration
 	engine      string
 
-	pid         int
 	stages      bool
 	json, hgrm  string
 	allowErrors bool
@@ -52,6 +52,7 @@ const usage = `ayder-bench measures one server with one thread.
   ayder-bench -c 64 -rate 20000 -stages         open loop: 20 000 requests/s by the clock
   ayder-bench -workload consume -prefill 100000 pages of 100 messages
   ayder-bench -target redis -addr 127.0.0.1:6379
+  ayder-bench -addr 127.0.0.1:7001,127.0.0.1:8001,127.0.0.1:9001    a cluster: its leader
   ayder-bench -target disk -dir /data           what one synced 4 KiB write costs here
 
 `
@@ -69,6 +70,7 @@ func parseConfig(args []string, stderr io.Writer) (*config, error) {
 	c.targetFlags(f)
 	c.loadFlags(f)
 	c.outputFlags(f)
+	pids := f.String("pid", "", "server `process`, for its CPU time and memory; of a cluster, one for each address")
 	if err := f.Parse(args); err != nil {
 		return nil, err
 	}
@@ -77,6 +79,10 @@ func parseConfig(args []string, stderr io.Writer) (*config, error) {
 	}
 	if c.addr == "" {
 		c.addr = defaultAddr[c.target]
+	}
+	var err error
+	if c.nodes, err = parseNodes(c.addr, *pids); err != nil {
+		return nil, err
 	}
 	return c, c.check()
 }
@@ -88,7 +94,7 @@ var defaultAddr = map[string]string{
 
 func (c *config) targetFlags(f *flag.FlagSet) {
 	f.StringVar(&c.target, "target", "ayder", "ayder, redis, nats, floor or disk")
-	f.StringVar(&c.addr, "addr", "", "`host:port` (default the target's usual one)")
+	f.StringVar(&c.addr, "addr", "", "`host:port` (default the target's usual one); several, separated by commas, are a cluster, whose leader is measured")
 	f.StringVar(&c.dir, "dir", ".", "for -target disk: `directory` of the file")
 	f.StringVar(&c.token, "token", "dev", "bearer token; empty sends none")
 	f.StringVar(&c.topic, "topic", "bench", "topic, stream or subject; created if missing")
@@ -118,7 +124,6 @@ func (c *config) loadFlags(f *flag.FlagSet) {
 }
 
 func (c *config) outputFlags(f *flag.FlagSet) {
-	f.IntVar(&c.pid, "pid", 0, "server `process`, for its CPU time and memory")
 	f.BoolVar(&c.stages, "stages", false, "print the server's own stage percentiles")
 	f.StringVar(&c.json, "json", "", "write the result to `file` (- is standard output; the table then goes to standard error)")
 	f.StringVar(&c.hgrm, "hgrm", "", "write the percentile distribution, in ms, to `file`")
@@ -150,6 +155,9 @@ func (c *config) check() error {
 		if b.value < b.low || b.value > b.high {
 			return fmt.Errorf("%s %d: want %d … %d", b.name, b.value, b.low, b.high)
 		}
+	}
+	if len(c.nodes) > 1 && c.target != "ayder" && c.target != "nats" {
+		return fmt.Errorf("-addr %s: a cluster is ayder or nats", c.addr)
 	}
 	if c.engine != "auto" && c.engine != "uring" && c.engine != "epoll" {
 		return fmt.Errorf("unknown engine %q: uring, epoll or auto", c.engine)

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"ayder/bench/proc"
 	"ayder/bench/result"
 )
 
@@ -41,7 +42,7 @@ func measureDisk(c *config) (*measurement, error) {
 	if _, err := writeBlocks(f, block, c.warmup, 0); err != nil {
 		return nil, err
 	}
-	cpu, err := startCPU(0)
+	cpu, err := proc.Begin()
 	if err != nil {
 		return nil, err
 	}
@@ -51,7 +52,7 @@ func measureDisk(c *config) (*measurement, error) {
 	}
 	m := &measurement{total: r.all(), result: &result.Result{Target: "disk", Workload: "write", Connections: 1, Pipeline: 1}}
 	r.fill(m.result, 0)
-	return m, cpu.stop(m.result)
+	return m, cpu.End(m.result)
 }
 
 // zeroFile makes the file; O_DIRECT is left out where the file system refuses it

@@ -8,6 +8,7 @@ const (
 	connectionsMax = 60_000 // below the usual range of local ports
 	pipelineMax    = 4096   // requests outstanding on one connection
 	bodyBytesMax   = 64 << 20
+	nodesMax       = 16   // of a cluster
 	templatesMax   = 4096 // preformatted requests of one operation
 
 	recvBytes     = 256 << 10 // epoll: the buffer shared by all connections
@@ -25,8 +26,9 @@ const (
 
 	handshakeMax  = 5 * time.Second  // connecting and greeting
 	drainMax      = 10 * time.Second // for answers still due when a phase ends
-	setupMax      = 30 * time.Second // one call to create a topic or stream
-	reconnectsMax = 1000             // per phase; a server that is gone ends the run
+	setupMax      = 30 * time.Second // one call to create a topic or stream; a cluster without a leader
+	electionStep  = 20 * time.Millisecond
+	reconnectsMax = 1000 // per phase; a server that is gone ends the run
 
 	// Latencies are kept in ns with three significant digits up to 100 s.
 	latencyNsMax  = int64(100 * time.Second)

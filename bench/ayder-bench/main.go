@@ -8,6 +8,8 @@
 // the two, and the processor times of client and server are read around the second
 // only.
 //
+// Several addresses are a cluster; the load goes to its leader (cluster.go).
+//
 // The parts: pacer.go decides when requests begin, dialect.go and its three
 // implementations what they look like, loop_linux.go drives them over io_uring or
 // epoll, recorder.go counts, report.go prints. -target disk measures no server but one synced write
@@ -24,6 +26,7 @@ import (
 	"io"
 	"os"
 
+	"ayder/bench/proc"
 	"ayder/bench/result"
 )
 
@@ -64,6 +67,9 @@ func measure(c *config) (*measurement, error) {
 	if c.target == "disk" {
 		return measureDisk(c)
 	}
+	if err := c.pin(); err != nil {
+		return nil, err
+	}
 	d, err := c.dialect()
 	if err != nil {
 		return nil, err
@@ -93,7 +99,7 @@ func measured(c *config, l *loop, d dialect) (*measurement, error) {
 		return nil, err
 	}
 	r := newRecorder(names(d), c.rate > 0)
-	cpu, err := startCPU(c.pid)
+	cpu, err := proc.Begin(c.pids()...)
 	if err != nil {
 		return nil, err
 	}
@@ -105,10 +111,14 @@ func measured(c *config, l *loop, d dialect) (*measurement, error) {
 		Engine: l.engine(), Target: c.target, Workload: c.workload, Connections: c.connections, Pipeline: c.pipeline, RatePerS: c.rate,
 	}}
 	r.fill(m.result, begin)
-	if err := cpu.stop(m.result); err != nil {
+	if err := cpu.End(m.result); err != nil {
 		return nil, err
 	}
-	m.result.Stages, err = fetchStages(c)
+	if m.result.Stages, err = fetchStages(c); err != nil || len(c.nodes) == 1 {
+		return m, err
+	}
+	m.result.Leader = c.addr
+	m.result.LeaderMoved, err = c.moved()
 	return m, err
 }
 

@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"net"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -25,6 +25,7 @@ import (
 type natsDialect struct {
 	stream, subject string
 	prefix          string // of all inboxes; differs from run to run
+	replicas        int
 	payload         []byte
 	publish         map[int][]byte // by connection, filled by greet
 }
@@ -35,7 +36,7 @@ func newNATSDialect(c *config) (*natsDialect, error) {
 		return nil, fmt.Errorf("workload %q: the nats target has produce (JetStream publish)", c.workload)
 	}
 	return &natsDialect{
-		stream: c.topic, subject: c.topic,
+		stream: c.topic, subject: c.topic, replicas: max(len(c.nodes), 1),
 		prefix:  "_INBOX." + strconv.FormatInt(time.Now().UnixNano(), 36),
 		payload: payload(c.size), publish: map[int][]byte{},
 	}, nil
@@ -71,18 +72,18 @@ func natsPublish(subject, inbox string, payload []byte) []byte {
 	return fmt.Appendf(nil, "PUB %s %s %d\r\n%s\r\n", subject, inbox, len(payload), payload)
 }
 
-// readUntil reads until the input ends with text.
-func readUntil(s io.Reader, text string) ([]byte, error) {
+// readUntil reads until the input ends with one of texts.
+func readUntil(s io.Reader, texts ...string) ([]byte, error) {
 	var got []byte
 	chunk := make([]byte, 4096)
-	for !bytes.HasSuffix(got, []byte(text)) {
+	for !slices.ContainsFunc(texts, func(text string) bool { return bytes.HasSuffix(got, []byte(text)) }) {
 		n, err := s.Read(chunk)
 		got = append(got, chunk[:n]...)
 		switch {
 		case bytes.HasPrefix(got, []byte("-ERR")) || bytes.Contains(got, []byte("\n-ERR")):
 			return got, fmt.Errorf("server says %q", got)
 		case err != nil:
-			return got, fmt.Errorf("waiting for %q: %w", text, err)
+			return got, fmt.Errorf("waiting for %q: %w", texts, err)
 		case len(got) > recvBytes:
 			return got, errTooLarge
 		}
@@ -161,31 +162,12 @@ func errorCode(body []byte) string {
 	return "unexpected body"
 }
 
-// createStream makes the stream over the JetStream API, on a connection of its
-// own. Making the same one again is not an error there.
+// createStream makes the stream over the JetStream API, with a replica on every node. Making the same one again is not
+// an error there.
 func (d *natsDialect) createStream(addr string) error {
-	s, err := net.DialTimeout("tcp", addr, handshakeMax)
-	if err != nil {
+	settings := fmt.Sprintf(`{"name":%q,"subjects":[%q],"storage":"file","retention":"limits","num_replicas":%d}`, d.stream, d.subject, d.replicas)
+	if _, err := d.ask(addr, "$JS.API.STREAM.CREATE."+d.stream, []byte(settings)); err != nil {
 		return fmt.Errorf("create stream: %w", err)
-	}
-	defer s.Close()
-	if err := s.SetDeadline(time.Now().Add(setupMax)); err != nil {
-		return fmt.Errorf("create stream: %w", err)
-	}
-	const setup = -1 // an inbox that no measured connection uses
-	if err := d.greet(s, setup); err != nil {
-		return err
-	}
-	settings := fmt.Sprintf(`{"name":%q,"subjects":[%q],"storage":"file","retention":"limits","num_replicas":1}`, d.stream, d.subject)
-	if _, err := s.Write(natsPublish("$JS.API.STREAM.CREATE."+d.stream, d.inbox(setup), []byte(settings))); err != nil {
-		return fmt.Errorf("create stream: %w", err)
-	}
-	got, err := readUntil(s, "}\r\n")
-	if err != nil {
-		return fmt.Errorf("create stream: %w", err)
-	}
-	if !bytes.HasPrefix(got, []byte("MSG ")) || bytes.Contains(got, []byte(`"error":`)) {
-		return fmt.Errorf("create stream: server says %q", got)
 	}
 	return nil
 }

@@ -127,6 +127,7 @@ func call(c *config, method, target string, body []byte) (int, []byte, error) {
 	if c.token != "" {
 		request.Header.Set("Authorization", "Bearer "+c.token)
 	}
+	request.Header.Set("Accept", "application/json") // /metrics_ha could answer in another format
 	response, err := client.Do(request)
 	if err != nil {
 		return 0, nil, err

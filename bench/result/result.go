@@ -39,6 +39,12 @@ type Result struct {
 	ClientCPU CPU     `json:"client_cpu"`
 	Server    *Server `json:"server,omitempty"`
 	Stages    []Route `json:"stages,omitempty"`
+
+	// Of a cluster: the node that was measured, whether another one led when the run was over, and what the
+	// others used meanwhile.
+	Leader      string   `json:"leader,omitempty"` // host:port
+	LeaderMoved bool     `json:"leader_moved,omitempty"`
+	Followers   []Server `json:"followers,omitempty"`
 }
 
 // ErrorCount is how many requests were not answered as expected.
