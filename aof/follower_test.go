@@ -22,6 +22,7 @@ type follower struct {
 	thread *aof.Thread
 	term   uint64
 	first  uint64 // index of model[0]
+	gone   uint64 // records in front of the model
 	model  []modelEntry
 }
 
@@ -95,14 +96,23 @@ func (x *follower) make(size int) *record.Batch {
 	return b
 }
 
-// records is how many frames of the model have a record.
-func (x *follower) records() (n uint64) {
+// records is the next offset of stream one.
+func (x *follower) records() uint64 {
+	n := x.gone
 	for _, e := range x.model {
 		if e.value != nil {
 			n++
 		}
 	}
 	return n
+}
+
+// drop takes what is before index off the front of the model.
+func (x *follower) drop(index uint64) {
+	all := x.records()
+	x.model = x.model[index-x.first:]
+	x.first, x.gone = index, 0
+	x.gone = all - x.records()
 }
 
 // add appends frames of these sizes with one Append and leaves the write in flight.
@@ -218,7 +228,7 @@ func (x *follower) compareStream() error {
 	if !slices.EqualFunc(got, want, bytes.Equal) {
 		return fmt.Errorf("%d values read, %d wanted, or they differ", len(got), len(want))
 	}
-	if u, _ := x.log.Stream(one); u.Messages != uint64(len(want)) {
+	if u, _ := x.log.Stream(one); u.Messages != uint64(len(want)) || (u.Messages > 0 && (u.First != x.gone || u.Next != x.records())) {
 		return fmt.Errorf("usage %+v with %d messages", u, len(want))
 	}
 	return nil

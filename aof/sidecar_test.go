@@ -134,3 +134,23 @@ func FuzzCheckpoint(f *testing.F) {
 		}
 	})
 }
+
+// Of a segment that was cut off nobody makes a sidecar, and one that was open is closed to its readers.
+func TestSidecarOfAGoneSegment(t *testing.T) {
+	l := &Log{fs: OS(), dir: t.TempDir(), o: Options{}.withDefaults()}
+	s := sampleSegment(3, 40)
+	s.setName(segmentPath(l.dir, s.first))
+	c := encodeSidecar(s)
+	s.side.Store(c)
+	l.bury(s)
+	if _, err := c.mark(s.first); err != errGone {
+		t.Error(err)
+	}
+	if _, err := c.from(s.sortedRuns()[0], 0, make([]entry, 0, 1)); err != errGone {
+		t.Error(err)
+	}
+	s.side.Store(nil)
+	if _, err := l.sidecar(s); err != errGone {
+		t.Error(err)
+	}
+}
