@@ -128,8 +128,8 @@ type fakeCluster struct {
 	refusal error         // of barriers
 	changes []Member
 	verbs   []string
-	fault   error // of changes
-	block   bool  // changes wait for their context
+	fault   error         // of changes
+	block   chan struct{} // changes wait for this, if it is set, or for their context
 }
 
 func (c *fakeCluster) set(f func(c *fakeCluster)) {
@@ -186,11 +186,15 @@ func (c *fakeCluster) change(ctx context.Context, verb string, m Member) error {
 	c.verbs, c.changes = append(c.verbs, verb), append(c.changes, m)
 	fault, block := c.fault, c.block
 	c.mu.Unlock()
-	if block {
-		<-ctx.Done()
+	if block == nil {
+		return fault
+	}
+	select {
+	case <-block:
+		return fault
+	case <-ctx.Done():
 		return ctx.Err()
 	}
-	return fault
 }
 
 func (c *fakeCluster) Add(ctx context.Context, m Member) error { return c.change(ctx, "add", m) }
@@ -231,6 +235,8 @@ func newClusterFixture(t *testing.T, backend string, change ...func(*Options)) *
 		},
 	}}
 	f := &clusterFixture{rep: rep, cluster: cluster, pumped: make(chan struct{})}
+	stop := make(chan struct{})
+	t.Cleanup(func() { close(stop); <-f.pumped }) // after the server has stopped: until then batches are committed
 	f.fixture = newFixture(t, backend, append(change, func(o *Options) {
 		o.Cluster = cluster
 		o.NewReader = func() Reader { return memReader{rep.memLog} }
@@ -241,9 +247,8 @@ func newClusterFixture(t *testing.T, backend string, change ...func(*Options)) *
 		}
 	})...)
 	f.log = rep.memLog
-	stop := make(chan struct{})
 	go f.pump(stop)
-	t.Cleanup(func() { close(stop); <-f.pumped; f.commit(-1) })
+	t.Cleanup(func() { f.rep.with(func() { f.rep.manual = false }) })
 	return f
 }
 

@@ -165,7 +165,7 @@ func (l *loop) change(x *exchange, do func(context.Context, Cluster) ([]byte, er
 	c := x.cloned()
 	go func() {
 		defer s.changing.Add(-1)
-		ctx, cancel := context.WithTimeout(context.Background(), changeTimeout)
+		ctx, cancel := context.WithTimeout(s.lifetime, changeTimeout)
 		defer cancel()
 		body, err := do(ctx, s.options.Cluster)
 		l.net.Post(func() { l.changed(c, body, err) })

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -91,9 +92,11 @@ type Server struct {
 	loops    []*loop        // set by each loop for itself; nobody goes on before all are
 	starting sync.WaitGroup // the loops that are not
 	readers  *readers
-	cors     string // header lines of every answer
-	stopped  chan struct{}
-	started  chan struct{} // closed when all loops have
+	cors     string        // header lines of every answer
+	started  chan struct{} // closed when all loops have begun
+	stopped  chan struct{} // closed when all have ended
+	lifetime context.Context
+	end      context.CancelFunc
 
 	failure atomic.Pointer[error] // why the log stopped; set once by the loop that saw it first
 	running atomic.Int32          // loops that have started
@@ -104,6 +107,7 @@ type Server struct {
 // NewServer returns a server that is ready to be given to netpoll.Listen.
 func NewServer(o Options) *Server {
 	s := &Server{options: o, loops: make([]*loop, o.Loops), stopped: make(chan struct{}), started: make(chan struct{})}
+	s.lifetime, s.end = context.WithCancel(context.Background())
 	s.starting.Add(o.Loops)
 	s.readers = newReaders(o.NewReader)
 	if o.CORSOrigin != "" {
@@ -194,6 +198,7 @@ func (s *Server) BeforeWait(n *netpoll.Loop) { n.Context.(*loop).beforeWait() }
 func (s *Server) Stop(*netpoll.Loop) {
 	if s.running.Add(-1) == 0 {
 		close(s.stopped)
+		s.end()
 		s.readers.close()
 	}
 }

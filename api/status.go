@@ -42,21 +42,37 @@ type snapshot struct {
 
 // snapshot must run on the loop.
 func (l *loop) snapshot() snapshot {
-	parked := 0
-	for _, c := range l.flight {
-		parked += len(c.waiters)
-	}
-	if l.open != nil {
-		parked += len(l.open.waiters)
-	}
 	return snapshot{
 		timing: l.recorder.Snapshot(),
 		queues: []metrics.Queue{
-			{Name: "parked_replies", Loop: l.index, Depth: parked},
+			{Name: "parked_replies", Loop: l.index, Depth: l.parked()},
 			{Name: "commits_in_flight", Loop: l.index, Depth: len(l.flight)},
 			{Name: "held_back", Loop: l.index, Depth: len(l.retries)},
+			{Name: "reads_unconfirmed", Loop: l.index, Depth: len(l.reads.asked) + len(l.reads.next)},
 		},
 	}
+}
+
+// parked is how many answers wait for a commit, or for more than that.
+func (l *loop) parked() int {
+	n := len(l.trailing)
+	for _, c := range l.flight {
+		n += c.owed()
+	}
+	if l.open != nil {
+		n += l.open.owed()
+	}
+	return n
+}
+
+// owed is how many answers wait for the commit.
+func (c *commit) owed() (n int) {
+	for i := range c.waiters {
+		if c.waiters[i].conn != nil {
+			n++
+		}
+	}
+	return n
 }
 
 // scrape collects snapshots from every loop and calls done on a goroutine of its own.
