@@ -24,7 +24,7 @@ type identity struct {
 func (n *Node) identify() {
 	id := idBytes(n.stable.get().Cluster)
 	n.identity.cluster.Store(&id)
-	n.stable.mayVote = n.mayVote
+	n.stable.mayVote, n.stable.fatal = n.mayVote, n.fatal
 }
 
 // hello is what this node says of itself.

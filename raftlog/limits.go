@@ -35,6 +35,8 @@ const (
 	fetchTries        = 20                    // faults that fetching one file survives
 	fetchPause        = time.Second           // after one
 	fetchTimeout      = 10 * time.Minute      // of one file, from where it stopped
+	logRepeat         = 10 * time.Second      // the same line about the same node is not repeated within
+	logLinesMax       = 1000                  // lines that are remembered for that
 	appliedPoll       = 20 * time.Millisecond
 	tendEvery         = 50 * time.Millisecond
 	priorityTicks     = 10               // looks at priorities every half second

@@ -133,7 +133,7 @@ func (n *Node) Status() *Status {
 		start := n.transport.leaseStart()
 		s.FreshQuorum = !start.IsZero() && time.Since(start) < n.o.Heartbeat
 	}
-	s.LeaderCommit = max(s.CommitIndex, n.raft.CommitIndex())
+	s.LeaderCommit = max(s.CommitIndex, n.transport.heard.Load())
 	if s.Leader != "" && s.FreshQuorum && s.AppliedIndex >= s.LeaderCommit {
 		n.caughtUp.Store(true)
 	}

@@ -308,7 +308,7 @@ func (n *Node) transportOptions() transportOptions {
 	return transportOptions{
 		Listener: o.Listener, Dial: o.Dial, Self: n.hello, Accept: n.accept,
 		LocalDurable: o.Log.Durable, WaitDurable: wait, ParallelSync: !o.SerialSync && !o.unsafe.noR2,
-		Voters: n.voters, OnPeerGone: n.peerGone, OnProgress: func() { n.progress(false) }, Bulk: n.bulk,
+		Voters: n.voters, OnPeerGone: n.peerGone, OnProgress: func() { n.progress(false) }, Bulk: n.bulk, Have: func(index uint64) bool { return n.Applied() >= index },
 		Timeout: rpcTimeout, InFlight: appendsInFlight, Logger: o.Logger,
 	}
 }

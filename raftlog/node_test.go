@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -31,6 +32,8 @@ type member struct {
 	p    *Proposer
 	loop chan func()
 	done chan struct{}
+
+	sealed atomic.Uint64 // last index of the newest sealed segment
 
 	mu      sync.Mutex
 	applied []string // values in order
@@ -82,8 +85,12 @@ func (m *member) start(bootstrap bool) {
 	t := m.t
 	t.Helper()
 	m.applied, m.indexes = nil, nil
-	rec := NewRecovery(0, func(f record.Frame) error { m.apply(f); return nil })
-	log, err := aof.Open(aof.Options{Dir: m.dir, SegmentBytes: 1 << 20, FrameBytesMax: 64 << 10, Logger: testLogger(t, m.id)}, rec.Frame)
+	mark, _, err := aof.LoadCheckpoint(aof.OS(), m.dir, testLogger(t, m.id))
+	if err != nil {
+		t.Fatal(err)
+	}
+	rec := NewRecovery(mark, func(f record.Frame) error { m.apply(f); return nil })
+	log, err := aof.Open(aof.Options{Dir: m.dir, SegmentBytes: 1 << 20, FrameBytesMax: 64 << 10, Logger: testLogger(t, m.id), ReplayAfter: mark, OnSealed: m.sealed.Store}, rec.Frame)
 	if err != nil {
 		t.Fatal(err)
 	}

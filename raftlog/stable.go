@@ -63,6 +63,8 @@ type stable struct {
 	// turn is held by whoever changes the state, sync included; mu only while s is read or set, so that nobody who
 	// asks waits for the disk. turn is a channel because goroutines that wait for it must let virtual time go on.
 	turn chan struct{}
+	// fatal ends a node whose state cannot be written: raft would go on with a term or vote that a restart forgets. Nil in tests.
+	fatal func(error)
 	// mayVote refuses votes that this node must not give; nil: none.
 	mayVote func(candidate string) error
 	mu      sync.Mutex
@@ -157,7 +159,11 @@ func (st *stable) change(fn func(*state)) error {
 		err = st.write(b)
 	}
 	if err != nil {
-		return fmt.Errorf("raftlog: state: %w", err)
+		err = fmt.Errorf("raftlog: state: %w", err)
+		if st.fatal != nil {
+			st.fatal(err)
+		}
+		return err
 	}
 	st.mu.Lock()
 	st.s = s

@@ -49,6 +49,8 @@ type transportOptions struct {
 	// Voters of the latest configuration, this node included if it is one. Called often: cheap, and must not block. It is
 	// not called before a peer has answered this node's first AppendEntries, except by everywhere, holders and leaseStart.
 	Voters func() []raft.ServerID
+	// Have tells that this node has applied index: a snapshot up to there is agreed to and not installed. Nil: never.
+	Have func(index uint64) bool
 	// OnPeerGone is told, once per connection, that one broke on which a node had sent AppendEntries. It may block until
 	// the node is stopped. Nil: nobody asks.
 	OnPeerGone func(id raft.ServerID)
@@ -87,6 +89,8 @@ type transport struct {
 	streams  chan struct{}                  // one element per pull being served
 	ctx      context.Context                // ends with Close
 	cancel   context.CancelFunc
+
+	heard atomic.Uint64 // the highest commit index that a leader has told
 
 	mu      sync.Mutex // never held while anything waits
 	closed  bool
@@ -158,6 +162,16 @@ func (t *transport) Close() error {
 		return err
 	case <-late.C:
 		return errors.Join(err, errors.New("raftlog: the transport closed, but an answer still waits for the disk"))
+	}
+}
+
+// hear notes a leader's commit index.
+func (t *transport) hear(commit uint64) {
+	for {
+		old := t.heard.Load()
+		if commit <= old || t.heard.CompareAndSwap(old, commit) {
+			return
+		}
 	}
 }
 

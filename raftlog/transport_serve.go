@@ -191,6 +191,7 @@ func (c *inbound) appendEntries(k kind, f *fields) error {
 	c.keepHeader(a)
 	c.leads = true
 	c.t.match.observe(a.Term)
+	c.t.hear(a.LeaderCommitIndex)
 	p := pending{kind: kindAppended, said: make(chan raft.RPCResponse, 1)}
 	if n := len(a.Entries); n > 0 {
 		p.last = a.Entries[n-1].Index
@@ -263,6 +264,9 @@ func (c *inbound) install(f *fields, r *raft.InstallSnapshotRequest) error {
 	c.leads = true
 	c.t.match.observe(r.Term)
 	data := &stream{w: c.wire, left: r.Size, timeout: c.t.o.Timeout}
+	if c.t.o.Have != nil && c.t.o.Have(r.LastLogIndex) {
+		return c.haveThat(r, data)
+	}
 	said := make(chan raft.RPCResponse, 1)
 	p := pending{kind: kindInstalled, said: make(chan raft.RPCResponse, 1), busy: true}
 	if err := c.hand(raft.RPC{Command: r, Reader: data, RespChan: said}, p); err != nil {
@@ -278,6 +282,17 @@ func (c *inbound) install(f *fields, r *raft.InstallSnapshotRequest) error {
 	case <-c.t.ctx.Done():
 		return errTransportClosed
 	}
+}
+
+// haveThat agrees to a snapshot of what this node has applied already, without raft, which would replace its log: the
+// leader does not know that an earlier one was installed, because that ended with this program starting over.
+func (c *inbound) haveThat(r *raft.InstallSnapshotRequest, data *stream) error {
+	if err := data.drain(); err != nil {
+		return err
+	}
+	p := pending{kind: kindInstalled, said: make(chan raft.RPCResponse, 1)}
+	p.said <- raft.RPCResponse{Response: &raft.InstallSnapshotResponse{RPCHeader: r.RPCHeader, Term: r.Term, Success: true}}
+	return c.expect(p)
 }
 
 // pull queues a bulk pull: respond serves it, in its turn.

@@ -40,6 +40,9 @@ func serve(args []string) error {
 		return usageError{err}
 	}
 	logger := newLogger(&c)
+	for _, w := range c.Warnings() {
+		logger.Warn(w)
+	}
 	fitLoops(&c, logger)
 	tuneRuntime(&c)
 	tokens, err := loadTokens(&c)

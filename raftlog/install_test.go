@@ -1,0 +1,149 @@
+package raftlog
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// dropFront writes until the leader has sealed a segment, makes the checkpoint there, and drops everything before.
+func (c *testCluster) dropFront(want []string) []string {
+	c.t.Helper()
+	l := c.leader()
+	before := l.log.Stats().Rolls.Load()
+	big := strings.Repeat("x", 40<<10)
+	for l.log.Stats().Rolls.Load() < before+3 {
+		v := big + string(rune('a'+len(want)%26))
+		if err := l.propose(v, uint64(len(want))); err != nil {
+			c.t.Fatal(err)
+		}
+		want = append(want, v)
+	}
+	until(c.t, "a sealed segment", func() bool { return l.sealed.Load() > 0 && l.node.AwaitApplied(l.sealed.Load(), nil) })
+	index := l.sealed.Load()
+	if err := l.log.WriteCheckpoint(index, []byte("state")); err != nil {
+		c.t.Fatal(err)
+	}
+	if _, err := l.log.Files(index); err != nil {
+		c.t.Fatal(err)
+	}
+	l.node.Checkpointed(index)
+	if err := l.log.DropBefore(index); err != nil {
+		c.t.Fatal(err)
+	}
+	l.node.store.cache.truncate(1) // where it would be found all the same
+	if l.log.FirstIndex() <= 1 {
+		c.t.Fatal("nothing was dropped")
+	}
+	return want
+}
+
+// A follower that needs entries which are gone receives the leader's files and goes on from there.
+func TestAFollowerTooFarBehindIsGivenFiles(t *testing.T) {
+	c := newCluster(t, 3)
+	restarts := make(chan string, 10)
+	for i, m := range c.members {
+		m.opts = func(o *Options) {
+			o.Restart = func() error { restarts <- m.id; return errors.New("the test starts it over") }
+		}
+		m.start(i == 0)
+	}
+	want := c.write(0, 3)
+	c.agree(want)
+	l := c.leader()
+	away := c.members[1]
+	if away == l {
+		away = c.members[2]
+	}
+	away.stop()
+	want = c.dropFront(want)
+	away.start(false)
+	select {
+	case id := <-restarts:
+		if id != away.id {
+			t.Fatal(id, "starts over")
+		}
+	case <-time.After(60 * time.Second):
+		t.Fatal("the files never came")
+	}
+	away.stop()
+	if _, err := os.Stat(filepath.Join(away.dir, installDir, installList)); err != nil {
+		t.Fatal(err)
+	}
+	installed, err := FinishInstall(away.dir)
+	if !installed || err != nil {
+		t.Fatal(installed, err)
+	}
+	if again, err := FinishInstall(away.dir); again || err != nil {
+		t.Fatal("twice", again, err)
+	}
+	away.start(false)
+	first := away.log.FirstIndex()
+	if first != l.log.FirstIndex() {
+		t.Fatal("begins at", first)
+	}
+	until(t, "the rest", func() bool { return away.node.Applied() >= l.node.Applied() })
+	if got := away.values(); len(got) == 0 || got[len(got)-1] != want[len(want)-1] {
+		t.Fatal("has not the end of the log")
+	}
+	if err := c.leader().propose("after", uint64(len(want))); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "what comes after", func() bool { got := away.values(); return got[len(got)-1] == "after" })
+}
+
+// An interruption at any point of an install leaves something that can be finished.
+func TestAnInstallCanBeInterrupted(t *testing.T) {
+	files := []string{"00000000000000000005.aof", "00000000000000000009.aof", "checkpoint-00000000000000000012.ckp"}
+	old := []string{"00000000000000000001.aof", "00000000000000000001.idx", "spare-00000000000000000003.ready", "checkpoint-00000000000000000002.ckp"}
+	for moved := 0; moved <= len(files); moved++ {
+		dir := t.TempDir()
+		from := filepath.Join(dir, installDir)
+		var o offer
+		write := func(path, s string) {
+			if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(s), 0o644)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for i, name := range files {
+			o.Files = append(o.Files, offerFile{name, 3})
+			if i < moved {
+				write(filepath.Join(dir, name), "new")
+			} else {
+				write(filepath.Join(from, name), "new")
+			}
+		}
+		for _, name := range old[moved:] {
+			write(filepath.Join(dir, name), "old")
+		}
+		write(filepath.Join(dir, stateName), "state")
+		write(filepath.Join(from, installList), `{"files":[{"name":"`+strings.Join(files, `","size":3},{"name":"`)+`","size":3}]}`)
+		if ok, err := FinishInstall(dir); !ok || err != nil {
+			t.Fatal(ok, err)
+		}
+		entries, _ := os.ReadDir(dir)
+		var names []string
+		for _, e := range entries {
+			names = append(names, e.Name())
+		}
+		if got := strings.Join(names, " "); got != strings.Join(append(files, stateName), " ") {
+			t.Fatal(got)
+		}
+	}
+}
+
+// Nothing but the log's files is given away, and none taken.
+func TestOnlyTheLogsFilesTravel(t *testing.T) {
+	n := &Node{o: Options{Dir: t.TempDir()}}
+	for _, name := range []string{stateName, "../x.aof", "/etc/passwd", "tokens", "checkpoint-1.tmp", ""} {
+		if _, _, err := n.bulk(hello{}, name, 0); err == nil {
+			t.Error(name, "was given away")
+		}
+		if err := n.fetch(filepath.Join(t.TempDir(), "in"), "", &offer{Files: []offerFile{{name, 1}}}); err == nil {
+			t.Error(name, "was taken")
+		}
+	}
+}
