@@ -11,8 +11,13 @@ import (
 	"ayder/internal/record"
 )
 
-// fsm is where raft delivers committed entries, on one goroutine. Gate R3: an entry goes on only when a majority of disks
-// is known to hold it (on a follower: its own), because raft counts the leader's copy before it is synced.
+// Where raft delivers committed entries, on one goroutine, in batches. Gate R3 is here: an entry goes on only when a
+// majority of disks is known to hold it (on a follower: its own), because raft counts the leader's copy before it is synced.
+//
+// A command becomes a Committed: with the batch that this node proposed it in, if the proposal is still waited for, else with
+// the frame alone. Configurations are remembered in raft.state. Raft's own entries (no-op, barrier) do not come here.
+
+// fsm implements raft.BatchingFSM.
 type fsm struct{ node *Node }
 
 // Committed is one committed frame on its way to the engine. Its memory stays valid.

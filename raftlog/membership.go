@@ -8,7 +8,11 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// Membership and what can be seen of it. Changes go through the log, one node at a time, and are the leader's.
+// Membership and what can be seen of it. Changes go through the log, one node at a time, and are the leader's to make. A node
+// comes in without a vote, receives the log, and is promoted when it has almost all of it: a voter that lacks much would
+// count in every majority and help in none.
+//
+// Status is put together from raft, the transport and the log at every call; nothing of it is kept.
 
 // Add makes p a member that receives everything and does not vote. Errors: ErrNotLeader, or why not.
 func (n *Node) Add(ctx context.Context, p Peer) error {
