@@ -147,6 +147,12 @@ func printTotals(w io.Writer, r *result.Result) error {
 		printCPU(&b, "server", r.Server.CPU)
 		fmt.Fprintf(&b, "server memory %.1f MiB resident, %.1f MiB at most\n", mib(r.Server.RSSBytes), mib(r.Server.RSSPeak))
 	}
+	for _, f := range r.Followers {
+		printCPU(&b, "follower", f.CPU)
+	}
+	if r.LeaderMoved {
+		fmt.Fprintf(&b, "%s led in the beginning, and did not in the end\n", r.Leader)
+	}
 	_, err := io.WriteString(w, b.String())
 	return err
 }

@@ -26,6 +26,8 @@ func example() *measurement {
 	r.fill(m.result, 0)
 	m.result.ClientCPU = result.CPU{UserS: 0.1, SystemS: 0.3, PerMillionS: 4}
 	m.result.Server = &result.Server{PID: 7, RSSBytes: 64 << 20, RSSPeak: 65 << 20}
+	m.result.Followers = []result.Server{{CPU: result.CPU{PerMillionS: 7}}}
+	m.result.Leader, m.result.LeaderMoved = "127.0.0.1:7", true
 	m.result.Stages = []result.Route{{Route: "POST /x", Stages: map[string]result.Percentiles{
 		"commit": {Count: 3, P50: 181}, "queue": {Count: 3, P50: 2}, "idle": {}, "extra": {Count: 1},
 	}}}
@@ -43,6 +45,7 @@ func TestTable(t *testing.T) {
 		"p99.999", "latency  ", "produce  ", "sent late by  ", "POST /x queue", "POST /x commit",
 		"requests 1000, 500/s", "errors 2; 503: 2", "bytes sent 120000, received 200000",
 		"client CPU 0.10 s user, 0.30 s system, 4.00 s per million requests",
+		"follower CPU 0.00 s user, 0.00 s system, 7.00 s per million requests", "127.0.0.1:7 led in the beginning",
 		"server memory 64.0 MiB resident, 65.0 MiB at most",
 	} {
 		if !strings.Contains(text, want) {
