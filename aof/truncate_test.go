@@ -176,12 +176,16 @@ type stepFile struct {
 	s *stepFS
 }
 
+// Begin makes a write that testkit.Submitter holds.
+func (f *stepFile) Begin(p []byte, off int64) (*testkit.Pending, error) {
+	return f.File.(interface {
+		Begin(p []byte, off int64) (*testkit.Pending, error)
+	}).Begin(p, off)
+}
+
 // WriteAt is torn when the power goes.
 func (f *stepFile) WriteAt(p []byte, off int64) (int, error) {
-	b := f.File.(interface {
-		Begin(p []byte, off int64) (*testkit.Pending, error)
-	})
-	if err := f.s.step(func() { _, _ = b.Begin(p, off) }); err != nil {
+	if err := f.s.step(func() { _, _ = f.Begin(p, off) }); err != nil {
 		return 0, err
 	}
 	return f.File.WriteAt(p, off)
