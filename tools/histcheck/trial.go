@@ -75,19 +75,20 @@ func drop(kinds []faultKind, k faultKind) (rest []faultKind) {
 
 // run is the trial.
 func (r *trial) run() error {
-	if err := r.load(); err != nil {
-		return errors.Join(err, r.faults.err(), r.evidence())
-	}
-	all, err := r.collect()
+	all, err := r.record()
 	if err != nil {
 		return errors.Join(err, r.faults.err(), r.evidence())
 	}
 	err = r.stop()
-	err = errors.Join(err, r.faults.err(), r.audit(all).err(), r.judge())
-	if err != nil {
-		err = errors.Join(err, r.evidence())
+	return errors.Join(err, r.faults.err(), r.audit(all).err(), r.judge(), r.evidence())
+}
+
+// record makes the history, and what the nodes hold in the end.
+func (r *trial) record() ([]contents, error) {
+	if err := r.load(); err != nil {
+		return nil, err
 	}
-	return err
+	return r.collect()
 }
 
 // load starts the cluster and drives it.
@@ -154,7 +155,8 @@ func (r *trial) judge() error {
 	return errors.Join(err, f.err())
 }
 
-// evidence leaves the nodes' logs and the history.
+// evidence leaves the nodes' logs and the history beside the data, which is kept if the run failed or was given a
+// directory.
 func (r *trial) evidence() error {
 	f, err := os.Create(filepath.Join(r.dir, "history.txt"))
 	if err != nil {
