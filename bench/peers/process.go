@@ -1,7 +1,7 @@
 // Package peers starts the servers that are measured, each as a real process with
 // its own command line, data directory and log file, and ends them again.
 //
-// A Spec says how (specs.go), a Process is one that runs. Nothing is
+// A Spec says how (specs.go; clusters.go for several that belong together), a Process is one that runs. Nothing is
 // ever ended by name: every signal goes to the process id that this package was
 // given when it started the process, and only while that process has not been
 // waited for, so the id cannot have been given to another one meanwhile.
@@ -53,10 +53,37 @@ func Start(ctx context.Context, s Spec, logDir string) (*Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := p.waitReady(ctx); err != nil {
+	if err := p.WaitReady(ctx); err != nil {
 		return nil, errors.Join(err, p.Kill())
 	}
 	return p, nil
+}
+
+// StartAll starts the nodes of a cluster, none of which is ready before the others run.
+func StartAll(ctx context.Context, all []Spec, logDir string) ([]*Process, error) {
+	list, err := Launch(all, logDir)
+	for _, p := range list {
+		if err == nil {
+			err = p.WaitReady(ctx)
+		}
+	}
+	if err != nil {
+		return nil, errors.Join(err, KillAll(list))
+	}
+	return list, nil
+}
+
+// Launch starts servers without waiting. With an error it returns those that run.
+func Launch(all []Spec, logDir string) ([]*Process, error) {
+	var list []*Process
+	for _, s := range all {
+		p, err := launch(s, logDir)
+		if err != nil {
+			return list, err
+		}
+		list = append(list, p)
+	}
+	return list, nil
 }
 
 // launch starts the process without waiting.
@@ -87,8 +114,8 @@ func (p *Process) wait() {
 // PID is the process id.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
 
-// waitReady asks until the server answers, the process ends, or time is up.
-func (p *Process) waitReady(ctx context.Context) error {
+// WaitReady asks until the server answers, the process ends, or time is up.
+func (p *Process) WaitReady(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, ReadyMax)
 	defer cancel()
 	step := time.NewTicker(readyStep)
@@ -117,6 +144,30 @@ func (p *Process) Kill() error {
 	return nil
 }
 
+// KillAll ends processes with SIGKILL: first all signals, so that no node sees another one die and acts on it.
+func KillAll(list []*Process) error {
+	var faults []error
+	for _, p := range list {
+		if err := p.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+			faults = append(faults, fmt.Errorf("kill %s: %w", p.Name, err))
+		}
+	}
+	for _, p := range list {
+		<-p.ended
+	}
+	return errors.Join(faults...)
+}
+
+// Alive tells whether the process has not ended.
+func (p *Process) Alive() bool {
+	select {
+	case <-p.ended:
+		return false
+	default:
+		return true
+	}
+}
+
 // Stop ends the process with SIGTERM and waits; if it does not end, it is killed.
 func (p *Process) Stop() error {
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
@@ -132,10 +183,23 @@ func (p *Process) Stop() error {
 
 // FreeAddr is a loopback address whose port nobody listens on now.
 func FreeAddr() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	addrs, err := freeAddrs(1)
 	if err != nil {
-		return "", fmt.Errorf("find a free port: %w", err)
+		return "", err
 	}
-	defer l.Close()
-	return l.Addr().String(), nil
+	return addrs[0], nil
+}
+
+// freeAddrs is several of them, all different.
+func freeAddrs(count int) ([]string, error) {
+	var addrs []string
+	for range count {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, fmt.Errorf("find a free port: %w", err)
+		}
+		defer l.Close() // all are held until the last one is found
+		addrs = append(addrs, l.Addr().String())
+	}
+	return addrs, nil
 }

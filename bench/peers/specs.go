@@ -67,15 +67,18 @@ func Floor(binary, addr, dir string, mib int) (Spec, error) {
 }
 
 // httpReady wants 200 from GET /ready.
-func httpReady(addr string) error {
+func httpReady(addr string) error { return httpOK(addr, "/ready") }
+
+// httpOK wants 200 from a GET.
+func httpOK(addr, path string) error {
 	client := http.Client{Timeout: askMax, Transport: &http.Transport{DisableKeepAlives: true}}
-	r, err := client.Get("http://" + addr + "/ready")
+	r, err := client.Get("http://" + addr + path)
 	if err != nil {
 		return err
 	}
 	defer r.Body.Close()
 	if r.StatusCode != http.StatusOK {
-		return fmt.Errorf("GET /ready: %s", r.Status)
+		return fmt.Errorf("GET %s: %s", path, r.Status)
 	}
 	_, err = io.Copy(io.Discard, io.LimitReader(r.Body, 1<<20))
 	return err
