@@ -5,15 +5,16 @@ import "ayder/internal/record"
 // Placement decides, under one short lock, where each frame goes; everything costly (checksum, copy, index, the
 // write itself) happens outside it. The rules, whose proof is in docs/FORMAT.md:
 //
-//  1. A frame starts directly behind the last one if that one's write has completed: the tail block is then rewritten
-//     with its old bytes unchanged.
+//  1. A frame starts directly behind the last one if no write in flight covers the tail block: where it was written
+//     before it is then rewritten with its old bytes unchanged.
 //  2. Otherwise the tail block is in flight and must not be touched. The frame starts at the next block boundary, and
 //     the rest of the tail block stays zero for ever. No pad is written; the scanner knows both places to look at.
 //  3. A frame that does not fit the rest of the segment starts the next one: a spare that is ready, so that rolling is
 //     an assignment. The spare's name is changed later, in the background; recovery goes by content.
 //
-// Only the last frame placed can have the tail block in flight, because an earlier one shares that block only if it was
-// complete when the last one was placed (rule 1). So "is the last commit done?" is all there is to ask.
+// With Writers only the last frame placed can have the tail block in flight, because an earlier one shares that block only if it was
+// complete when the last one was placed (rule 1). So "is the last commit done?" is all there is to ask. A Thread
+// has one write in flight and knows where it ends.
 
 // place is where a frame goes.
 type place struct {
