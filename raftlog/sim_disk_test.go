@@ -26,6 +26,7 @@ type simDisk struct {
 	rng    *rand.Rand
 	slow   time.Duration // added to every write and sync
 	hung   bool
+	stuck  bool // the log's writes hang, the state's do not
 	held   bool // the machine is paused: its process waits for its writes
 	fuse   int  // operations until blow is called; 0: never
 	blow   func()
@@ -43,7 +44,8 @@ func (d *simDisk) pace(int) {
 	if blow := d.burn(); blow != nil {
 		blow()
 	}
-	if !takesTime() {
+	caller := takesTime()
+	if caller == "" {
 		return
 	}
 	d.mu.Lock()
@@ -52,7 +54,7 @@ func (d *simDisk) pace(int) {
 	time.Sleep(t)
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for d.hung || d.held {
+	for d.hung || d.held || d.stuck && caller == threadWrite {
 		d.change.Wait()
 	}
 }
@@ -70,17 +72,25 @@ func (d *simDisk) burn() func() {
 	return d.blow
 }
 
-// takesTime tells whether the caller may wait: see above.
-func takesTime() bool {
+// Who may wait: see above.
+const (
+	threadWrite = "aof.(*Thread).write"
+	stateWrite  = "raftlog.(*stable).write"
+)
+
+// takesTime tells for which of them an operation is done, "" for none.
+func takesTime() string {
 	var pcs [16]uintptr
 	frames := runtime.CallersFrames(pcs[:runtime.Callers(3, pcs[:])])
 	for {
 		f, more := frames.Next()
-		if strings.HasSuffix(f.Function, "aof.(*Thread).write") || strings.HasSuffix(f.Function, "raftlog.(*stable).write") {
-			return true
+		for _, who := range []string{threadWrite, stateWrite} {
+			if strings.HasSuffix(f.Function, who) {
+				return who
+			}
 		}
 		if !more {
-			return false
+			return ""
 		}
 	}
 }
@@ -95,8 +105,11 @@ func (d *simDisk) set(fn func(d *simDisk)) {
 
 func (d *simDisk) slowDown(by time.Duration) { d.set(func(d *simDisk) { d.slow = by }) }
 func (d *simDisk) hang()                     { d.set(func(d *simDisk) { d.hung = true }) }
+func (d *simDisk) stick()                    { d.set(func(d *simDisk) { d.stuck = true }) }
 func (d *simDisk) hold(held bool)            { d.set(func(d *simDisk) { d.held = held }) }
-func (d *simDisk) recover()                  { d.set(func(d *simDisk) { d.slow, d.hung, d.fuse = 0, false, 0 }) }
+func (d *simDisk) recover() {
+	d.set(func(d *simDisk) { d.slow, d.hung, d.stuck, d.fuse = 0, false, false, 0 })
+}
 
 // blowAt has blow called at the n-th operation from now, unless the machine is down before.
 func (d *simDisk) blowAt(n int, blow func()) {
@@ -107,13 +120,13 @@ func (d *simDisk) blowAt(n int, blow func()) {
 func (d *simDisk) ailing() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.hung || d.slow > 0
+	return d.hung || d.stuck || d.slow > 0
 }
 
 // powerOff loses what is not durable, in the way MemFS does. Writes that wait fail; the next life's disk is well.
 func (d *simDisk) powerOff() {
 	d.fs.Crash()
-	d.set(func(d *simDisk) { d.slow, d.hung, d.held, d.fuse = 0, false, false, 0 })
+	d.set(func(d *simDisk) { d.slow, d.hung, d.stuck, d.held, d.fuse = 0, false, false, false, 0 })
 }
 
 // kill ends the process: what it wrote stays, what it was writing lands.

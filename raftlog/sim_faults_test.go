@@ -41,7 +41,7 @@ func (f faults) inflict(s *sim) {
 	for _, o := range f.odds {
 		total += o.weight
 	}
-	for end := time.Now().Add(f.lasting); time.Now().Before(end); {
+	for end := time.Now().Add(f.lasting); time.Now().Before(end) && !s.ledger.harmed(); {
 		time.Sleep(f.pauseMin + time.Duration(s.rng.Int64N(int64(f.pauseMax-f.pauseMin)+1)))
 		n := s.rng.IntN(total)
 		for _, o := range f.odds {

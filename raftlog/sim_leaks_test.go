@@ -15,9 +15,12 @@ import (
 
 var errSimStuck = errors.New("raft stopped and left this unanswered")
 
+// raftQueues are the fields of raft.Raft in which futures may be left.
+var raftQueues = []string{"applyCh", "verifyCh", "fsmMutateCh", "leadershipTransferCh"}
+
 // answerStuck answers every future in the channels of a raft that has stopped, and returns how many there were.
 func answerStuck(r *raft.Raft) (n int) {
-	for _, name := range []string{"applyCh", "verifyCh", "fsmMutateCh"} {
+	for _, name := range raftQueues {
 		c := exposed(reflect.ValueOf(r).Elem().FieldByName(name))
 		for {
 			x, ok := c.TryRecv()
@@ -66,7 +69,7 @@ func exposed(v reflect.Value) reflect.Value {
 // The names of raft's fields are its own business: if they change, this says so.
 func TestAnswerStuckKnowsRaft(t *testing.T) {
 	r := new(raft.Raft)
-	for _, name := range []string{"applyCh", "verifyCh", "fsmMutateCh"} {
+	for _, name := range raftQueues {
 		f := exposed(reflect.ValueOf(r).Elem().FieldByName(name))
 		f.Set(reflect.MakeChan(f.Type(), 4))
 	}

@@ -117,7 +117,6 @@ func (l *ledger) acknowledged() uint64 {
 }
 
 // judge compares what a node has applied in its life, and what its log holds, with what is known at the end.
-// last is the highest index that anybody applied.
 func (l *ledger) judge(node string, applied uint64, entry func(index uint64) (fact, error)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -146,6 +145,14 @@ func (l *ledger) close() {
 	}
 }
 
+// harmed tells whether harm was seen.
+func (l *ledger) harmed() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.harm) > 0
+}
+
+// last is the highest index that anybody applied.
 func (l *ledger) last() (index uint64) {
 	for i := range l.frames {
 		index = max(index, i)
@@ -164,7 +171,9 @@ func (l *ledger) indexes() []uint64 {
 
 // harmf notes harm. Under the lock.
 func (l *ledger) harmf(format string, args ...any) {
-	l.harm = append(l.harm, l.note(format, args...))
+	if len(l.harm) < 10 {
+		l.harm = append(l.harm, l.note(format, args...))
+	}
 }
 
 // reportHarm and reportDanger are for others than the ledger itself.
@@ -177,7 +186,9 @@ func (l *ledger) reportHarm(format string, args ...any) {
 func (l *ledger) reportDanger(format string, args ...any) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.danger = append(l.danger, l.note(format, args...))
+	if len(l.danger) < 10 {
+		l.danger = append(l.danger, l.note(format, args...))
+	}
 }
 
 // event notes what happened, for whoever reads about a violation.

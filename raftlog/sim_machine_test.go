@@ -36,6 +36,7 @@ type simMachine struct {
 type simLife struct {
 	m    *simMachine
 	host *simnet.Host
+	fsys aof.FS
 	dead chan struct{}
 	log  atomic.Pointer[aof.Log]
 	node atomic.Pointer[Node]
@@ -65,7 +66,7 @@ func (m *simMachine) boot() {
 	if m.life != nil {
 		return
 	}
-	l := &simLife{m: m, host: m.s.net.Boot(m.name), dead: make(chan struct{}), next: map[record.Stream]uint64{}}
+	l := &simLife{m: m, host: m.s.net.Boot(m.name), fsys: m.disk.mount(), dead: make(chan struct{}), next: map[record.Stream]uint64{}}
 	l.loop = newSimLoop(l)
 	m.life = l
 	m.s.ledger.event("%s boots", m.name)
@@ -120,10 +121,9 @@ func (l *simLife) over() bool {
 
 func (l *simLife) start() error {
 	s, name := l.m.s, l.m.name
-	fsys := l.m.disk.mount()
 	recovery := NewRecovery(0, func(f record.Frame) error { l.take(Committed{Frame: f}); return nil })
 	log, err := aof.Open(aof.Options{
-		Dir: simDir, FS: fsys, SegmentBytes: simSegmentBytes, FrameBytesMax: simFrameBytes, TailBytes: 4 * simSegmentBytes,
+		Dir: simDir, FS: l.fsys, SegmentBytes: simSegmentBytes, FrameBytesMax: simFrameBytes, TailBytes: 4 * simSegmentBytes,
 		Logger: s.logger(name), Committed: l.committed,
 	}, recovery.Frame)
 	if err != nil {
@@ -135,7 +135,7 @@ func (l *simLife) start() error {
 		return err
 	}
 	o := Options{
-		Log: log, Dir: simDir, FS: fsys, NodeID: name, Peers: s.peersOf(l.m), Recovery: recovery, Bootstrap: l.m == s.machines[0],
+		Log: log, Dir: simDir, FS: l.fsys, NodeID: name, Peers: s.peersOf(l.m), Recovery: recovery, Bootstrap: l.m == s.machines[0],
 		Listener: listener, Dial: l.host.Dial,
 		Apply: l.apply, Leading: l.leading, Fatal: l.fatal, Logger: s.logger(name), unsafe: s.unsafe,
 	}
@@ -189,7 +189,7 @@ func (l *simLife) take(c Committed) {
 		}
 	}
 	l.last = f.Index
-	if !s.ledger.known(f.Index) {
+	if !s.changing && !s.ledger.known(f.Index) {
 		if n := s.holders(l, f.Index, &x); n <= len(s.machines)/2 {
 			s.ledger.reportDanger("%s applies index %d, which is on %d disks", name, f.Index, n)
 		}

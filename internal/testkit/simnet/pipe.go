@@ -82,11 +82,11 @@ func (p *pipe) refuse() {
 	p.back.finish(syscall.ECONNRESET)
 }
 
-// cut drops what has not arrived, or some of it: the sender lost its power.
+// cut drops what has not arrived, or some of it: the sender lost its power. What was held has to be sent again, and
+// nobody is there to do it.
 func (p *pipe) cut() {
-	now := time.Now()
 	for i, c := range p.queue {
-		if c.at.After(now) && p.net.rng.IntN(2) == 0 {
+		if !p.arrived(c.at) && (p.held() || p.net.rng.IntN(2) == 0) {
 			for _, lost := range p.queue[i:] {
 				p.queued -= len(lost.data)
 			}
@@ -112,9 +112,11 @@ func (p *pipe) wakeAt(at time.Time) *time.Timer {
 }
 
 // arrived tells whether something due at that time can have been delivered by now.
-func (p *pipe) arrived(at time.Time) bool {
-	now := time.Now()
-	return !at.After(now) && !p.hold.After(now) && !p.net.blocked[direction{p.from, p.to}]
+func (p *pipe) arrived(at time.Time) bool { return !at.After(time.Now()) && !p.held() }
+
+// held tells that nothing gets through at the moment.
+func (p *pipe) held() bool {
+	return p.hold.After(time.Now()) || p.net.blocked[direction{p.from, p.to}]
 }
 
 // receive takes what has arrived, up to len(b) bytes; 0 and nil if nothing has.

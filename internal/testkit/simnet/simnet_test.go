@@ -283,6 +283,18 @@ func TestPowerOffLosesWhatIsUnderWay(t *testing.T) {
 	}
 }
 
+// What a partition holds back is gone when its sender's power fails.
+func TestPowerOffBehindAPartition(t *testing.T) {
+	onPair(t, func(p *pair) {
+		p.n.Block("b", "a")
+		p.mustSend(p.there, "never")
+		time.Sleep(time.Minute)
+		p.b.PowerOff()
+		p.n.Heal()
+		p.mustFail(p.here, time.Minute, os.ErrDeadlineExceeded)
+	})
+}
+
 // A stopped process neither reads nor writes nor accepts, but its machine takes connections and bytes for it.
 func TestPause(t *testing.T) {
 	onPair(t, func(p *pair) {
