@@ -80,7 +80,7 @@ func TestWhoMaySpeak(t *testing.T) {
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			onNet(t, 2, func(nodes ...*wireNode) {
+			onNet(t, 2, func(t *testing.T, nodes ...*wireNode) {
 				a, b := nodes[0], nodes[1]
 				a.restart(c.here)
 				b.restart(c.there)
@@ -110,7 +110,7 @@ func (n *wireNode) dialOnce(as raft.ServerID) (*outbound, error) {
 
 // TestAcceptHearsEverything that the peer says, on both sides.
 func TestAcceptHearsEverything(t *testing.T) {
-	onNet(t, 2, func(nodes ...*wireNode) {
+	onNet(t, 2, func(t *testing.T, nodes ...*wireNode) {
 		heard := make(map[string]hello)
 		for _, n := range nodes {
 			n.restart(func(o *transportOptions) {
@@ -131,7 +131,7 @@ func TestAcceptHearsEverything(t *testing.T) {
 
 // TestSilentPeer: a connection on which nobody says hello ends, on either side.
 func TestSilentPeer(t *testing.T) {
-	onNet(t, 2, func(nodes ...*wireNode) {
+	onNet(t, 2, func(t *testing.T, nodes ...*wireNode) {
 		a, b := nodes[0], nodes[1]
 		w := b.dialed()
 		time.Sleep(testTimeout + 10*travel)
@@ -155,7 +155,7 @@ func TestSilentPeer(t *testing.T) {
 
 // TestNotAHello: whoever begins with something else is sent away before it can cost memory, and logged once.
 func TestNotAHello(t *testing.T) {
-	onNet(t, 2, func(nodes ...*wireNode) {
+	onNet(t, 2, func(t *testing.T, nodes ...*wireNode) {
 		a, b := nodes[0], nodes[1]
 		b.SetHeartbeatHandler(agree)
 		for range 5 {

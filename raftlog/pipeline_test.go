@@ -26,7 +26,7 @@ func (n *wireNode) numbered(index uint64) *raft.AppendEntriesRequest {
 
 // TestPipeline: answers come in order, one per request, and count.
 func TestPipeline(t *testing.T) {
-	onNet(t, 2, func(nodes ...*wireNode) {
+	onNet(t, 2, func(t *testing.T, nodes ...*wireNode) {
 		a, b := nodes[0], nodes[1]
 		b.disk.holds(1000)
 		b.raft(agree)
@@ -66,7 +66,7 @@ func TestPipeline(t *testing.T) {
 
 // TestPipelineIsClamped is gate R2 on the pipeline, TestPipelineWaitsForTheDisk gate R1.
 func TestPipelineIsClamped(t *testing.T) {
-	onNet(t, 2, func(nodes ...*wireNode) {
+	onNet(t, 2, func(t *testing.T, nodes ...*wireNode) {
 		a, b := nodes[0], nodes[1]
 		a.disk.holds(7)
 		var got uint64
@@ -85,7 +85,7 @@ func TestPipelineIsClamped(t *testing.T) {
 }
 
 func TestPipelineWaitsForTheDisk(t *testing.T) {
-	onNet(t, 2, func(nodes ...*wireNode) {
+	onNet(t, 2, func(t *testing.T, nodes ...*wireNode) {
 		a, b := nodes[0], nodes[1]
 		requests := 0
 		b.raft(func(rpc raft.RPC) {
@@ -118,7 +118,7 @@ func TestPipelineWaitsForTheDisk(t *testing.T) {
 
 // TestPipelineIsBounded: no more than InFlight are under way.
 func TestPipelineIsBounded(t *testing.T) {
-	onNet(t, 2, func(nodes ...*wireNode) {
+	onNet(t, 2, func(t *testing.T, nodes ...*wireNode) {
 		a, b := nodes[0], nodes[1]
 		b.raft(agree)
 		p := a.pipe()
@@ -153,7 +153,7 @@ func TestPipelineIsBounded(t *testing.T) {
 // TestRefusalEndsThePipeline is the situation of hashicorp/raft#612: requests are under way, the sender is about to
 // wait for a place, the first answer is a refusal, and raft's decoder leaves when it reads it. The sender must not wait.
 func TestRefusalEndsThePipeline(t *testing.T) {
-	onNet(t, 2, func(nodes ...*wireNode) {
+	onNet(t, 2, func(t *testing.T, nodes ...*wireNode) {
 		a, b := nodes[0], nodes[1]
 		b.disk.holds(1000)
 		b.raft(func(rpc raft.RPC) {
@@ -193,7 +193,7 @@ func TestRefusalEndsThePipeline(t *testing.T) {
 
 // TestDecoderThatLeaves: even if nobody reads answers, Close ends everything.
 func TestDecoderThatLeaves(t *testing.T) {
-	onNet(t, 2, func(nodes ...*wireNode) {
+	onNet(t, 2, func(t *testing.T, nodes ...*wireNode) {
 		a, b := nodes[0], nodes[1]
 		b.disk.holds(1000)
 		b.raft(agree)
@@ -232,7 +232,7 @@ func TestPipelineToTheDead(t *testing.T) {
 		"stopping":    func(a, _ *wireNode) { go a.stop() },
 	} {
 		t.Run(name, func(t *testing.T) {
-			onNet(t, 2, func(nodes ...*wireNode) {
+			onNet(t, 2, func(t *testing.T, nodes ...*wireNode) {
 				a, b := nodes[0], nodes[1]
 				b.raft(agree)
 				p := a.pipe()
@@ -275,7 +275,7 @@ func TestPipelineToTheDead(t *testing.T) {
 
 // TestLateHeartbeatBreaksPipelines: the pipeline's own deadline is longer, and TCP's patience longer still.
 func TestLateHeartbeatBreaksPipelines(t *testing.T) {
-	onNet(t, 3, func(nodes ...*wireNode) {
+	onNet(t, 3, func(t *testing.T, nodes ...*wireNode) {
 		a, b, c := nodes[0], nodes[1], nodes[2]
 		for _, n := range []*wireNode{b, c} {
 			n.SetHeartbeatHandler(agree)
@@ -312,7 +312,7 @@ func TestLateHeartbeatBreaksPipelines(t *testing.T) {
 
 // TestPipelineFailsToOpen: to nobody, to a stranger, on a transport that has none, on a closed one.
 func TestPipelineFailsToOpen(t *testing.T) {
-	onNet(t, 2, func(nodes ...*wireNode) {
+	onNet(t, 2, func(t *testing.T, nodes ...*wireNode) {
 		a := nodes[0]
 		for _, c := range []struct {
 			id   raft.ServerID
@@ -336,7 +336,7 @@ func TestPipelineFailsToOpen(t *testing.T) {
 
 // TestPipelineTrims what does not fit, and says so in the request.
 func TestPipelineTrims(t *testing.T) {
-	onNet(t, 2, func(nodes ...*wireNode) {
+	onNet(t, 2, func(t *testing.T, nodes ...*wireNode) {
 		a, b := nodes[0], nodes[1]
 		b.disk.holds(1000)
 		b.raft(agree)

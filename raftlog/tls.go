@@ -112,6 +112,16 @@ func checkName(cert *x509.Certificate, nodeID string) error {
 	return fmt.Errorf("the certificate names %q and %q, not the node %q", cert.Subject.CommonName, cert.DNSNames, nodeID)
 }
 
+// isRefusal tells, of an error of a dialer that completes the TLS handshake itself, that this node or the other refused.
+func isRefusal(err error) bool {
+	var (
+		certificate *tls.CertificateVerificationError
+		noTLS       tls.RecordHeaderError
+		alert       *net.OpError
+	)
+	return errors.As(err, &certificate) || errors.As(err, &noTLS) || errors.As(err, &alert) && alert.Op == "remote error"
+}
+
 // refusalText says in an operator's words why a connection was refused.
 func refusalText(err error) string {
 	var (

@@ -37,7 +37,9 @@ func (t *transport) dial(ctx context.Context, id raft.ServerID, addr raft.Server
 	defer context.AfterFunc(t.ctx, cancel)()
 	conn, err := t.o.Dial(limited, string(addr))
 	if err != nil {
-		t.refusals.note(t.o.Logger, string(addr), err)
+		if isRefusal(err) {
+			t.refusals.note(t.o.Logger, string(addr), err)
+		}
 		return nil, fmt.Errorf("raftlog: dial %s: %w", addr, err)
 	}
 	if !t.adopt(conn, false) {

@@ -27,19 +27,22 @@ const (
 )
 
 // onNet runs a test on a network of the nodes a, b, ….
-func onNet(t *testing.T, count int, fn func(nodes ...*wireNode)) {
+func onNet(t *testing.T, count int, fn func(t *testing.T, nodes ...*wireNode)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		network := simnet.New(1)
 		network.SetDelay(travel, travel)
 		var nodes []*wireNode
+		defer func() { // also after Fatal: a bubble must come to its end
+			network.Boot("x").Kill()
+			for _, n := range nodes {
+				n.stop()
+			}
+		}()
 		for i := range count {
 			nodes = append(nodes, newWireNode(t, network, string(rune('a'+i)), count))
 		}
-		fn(nodes...)
-		for _, n := range nodes {
-			n.stop()
-		}
+		fn(t, nodes...)
 	})
 }
 

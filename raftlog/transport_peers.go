@@ -152,9 +152,6 @@ func (l *refusalLog) isNew(k refusalKey, now time.Time) bool {
 
 // isOrdinaryEnd tells that a connection ended, or did not come about, as connections do when nodes or networks stop.
 func isOrdinaryEnd(err error) bool {
-	if op := (*net.OpError)(nil); errors.As(err, &op) && op.Op == "dial" {
-		return true
-	}
 	for _, ordinary := range []error{
 		io.EOF, io.ErrUnexpectedEOF, io.ErrClosedPipe, net.ErrClosed, context.Canceled, context.DeadlineExceeded,
 		syscall.ECONNREFUSED, syscall.ECONNRESET, syscall.EPIPE, errTransportClosed,

@@ -14,7 +14,7 @@ import (
 
 // TestCalls sends every kind of request and expects the other side to see it whole, and its answer to come back whole.
 func TestCalls(t *testing.T) {
-	onNet(t, 2, func(nodes ...*wireNode) {
+	onNet(t, 2, func(t *testing.T, nodes ...*wireNode) {
 		a, b := nodes[0], nodes[1]
 		b.disk.holds(100)
 		var seen any
@@ -79,7 +79,7 @@ func TestCalls(t *testing.T) {
 
 // TestErrorOfThePeersRaft: what the peer's raft says is said here, and the connection is good for more.
 func TestErrorOfThePeersRaft(t *testing.T) {
-	onNet(t, 2, func(nodes ...*wireNode) {
+	onNet(t, 2, func(t *testing.T, nodes ...*wireNode) {
 		a, b := nodes[0], nodes[1]
 		b.raft(func(rpc raft.RPC) { rpc.Respond(nil, errors.New("unexpected command")) })
 		for range 3 {
@@ -96,7 +96,7 @@ func TestErrorOfThePeersRaft(t *testing.T) {
 
 // TestSuccessWaitsForTheDisk is gate R1.
 func TestSuccessWaitsForTheDisk(t *testing.T) {
-	onNet(t, 2, func(nodes ...*wireNode) {
+	onNet(t, 2, func(t *testing.T, nodes ...*wireNode) {
 		a, b := nodes[0], nodes[1]
 		b.raft(agree)
 		b.disk.holds(12)
@@ -122,7 +122,7 @@ func TestSuccessWaitsForTheDisk(t *testing.T) {
 
 // TestRefusalDoesNotWaitForTheDisk: only success promises anything.
 func TestRefusalDoesNotWaitForTheDisk(t *testing.T) {
-	onNet(t, 2, func(nodes ...*wireNode) {
+	onNet(t, 2, func(t *testing.T, nodes ...*wireNode) {
 		a, b := nodes[0], nodes[1]
 		b.raft(func(rpc raft.RPC) { rpc.Respond(&raft.AppendEntriesResponse{Term: 2, LastLog: 4}, nil) })
 		if resp, err := a.appendTo("b", a.request(3)); err != nil || resp.Success || resp.LastLog != 4 {
@@ -136,7 +136,7 @@ func TestRefusalDoesNotWaitForTheDisk(t *testing.T) {
 
 // TestDiskThatFails: if the disk will never hold it, there is no answer, and the connection ends.
 func TestDiskThatFails(t *testing.T) {
-	onNet(t, 2, func(nodes ...*wireNode) {
+	onNet(t, 2, func(t *testing.T, nodes ...*wireNode) {
 		a, b := nodes[0], nodes[1]
 		b.raft(agree)
 		ended := later(func() {
@@ -156,7 +156,7 @@ func TestDiskThatFails(t *testing.T) {
 // TestAnswersAreInOrder: an answer that is ready waits behind one that waits for the disk. Meanwhile the next requests
 // reach raft.
 func TestAnswersAreInOrder(t *testing.T) {
-	onNet(t, 2, func(nodes ...*wireNode) {
+	onNet(t, 2, func(t *testing.T, nodes ...*wireNode) {
 		a, b := nodes[0], nodes[1]
 		requests := 0
 		b.raft(func(rpc raft.RPC) {
@@ -198,7 +198,7 @@ func TestAnswersAreInOrder(t *testing.T) {
 
 // TestHeartbeatsOvertake: a heartbeat waits neither for raft's goroutine nor for the disk.
 func TestHeartbeatsOvertake(t *testing.T) {
-	onNet(t, 2, func(nodes ...*wireNode) {
+	onNet(t, 2, func(t *testing.T, nodes ...*wireNode) {
 		a, b := nodes[0], nodes[1]
 		beats := 0
 		b.SetHeartbeatHandler(func(rpc raft.RPC) {
@@ -222,7 +222,7 @@ func TestHeartbeatsOvertake(t *testing.T) {
 
 // TestHeartbeatsBeforeRaftIsReady go the usual way.
 func TestHeartbeatsBeforeRaftIsReady(t *testing.T) {
-	onNet(t, 2, func(nodes ...*wireNode) {
+	onNet(t, 2, func(t *testing.T, nodes ...*wireNode) {
 		a, b := nodes[0], nodes[1]
 		ended := later(func() {
 			if _, err := a.appendTo("b", a.beats()); err != nil {
@@ -240,7 +240,7 @@ func TestHeartbeatsBeforeRaftIsReady(t *testing.T) {
 
 // TestCommitIndexIsClamped is gate R2.
 func TestCommitIndexIsClamped(t *testing.T) {
-	onNet(t, 3, func(nodes ...*wireNode) {
+	onNet(t, 3, func(t *testing.T, nodes ...*wireNode) {
 		a, b, c := nodes[0], nodes[1], nodes[2]
 		var got uint64
 		for _, n := range []*wireNode{b, c} {
@@ -287,7 +287,7 @@ func TestCommitIndexIsClamped(t *testing.T) {
 
 // TestLeaseBeginsWithTheQuestion, not with the answer.
 func TestLeaseBeginsWithTheQuestion(t *testing.T) {
-	onNet(t, 3, func(nodes ...*wireNode) {
+	onNet(t, 3, func(t *testing.T, nodes ...*wireNode) {
 		a, b := nodes[0], nodes[1]
 		b.SetHeartbeatHandler(func(rpc raft.RPC) {
 			time.Sleep(50 * time.Millisecond)
@@ -315,7 +315,7 @@ func TestLeaseBeginsWithTheQuestion(t *testing.T) {
 
 // TestTimeoutNowEndsTheLease, even if nobody gets it.
 func TestTimeoutNowEndsTheLease(t *testing.T) {
-	onNet(t, 2, func(nodes ...*wireNode) {
+	onNet(t, 2, func(t *testing.T, nodes ...*wireNode) {
 		a, b := nodes[0], nodes[1]
 		b.SetHeartbeatHandler(agree)
 		if _, err := a.appendTo("b", a.beats()); err != nil || a.leaseStart().IsZero() {
@@ -331,7 +331,7 @@ func TestTimeoutNowEndsTheLease(t *testing.T) {
 
 // TestLeaderOfANewTermIsHeard: what was acknowledged in an older term no longer counts.
 func TestLeaderOfANewTermIsHeard(t *testing.T) {
-	onNet(t, 2, func(nodes ...*wireNode) {
+	onNet(t, 2, func(t *testing.T, nodes ...*wireNode) {
 		a, b := nodes[0], nodes[1]
 		a.raft(agree)
 		b.raft(agree)
@@ -352,7 +352,7 @@ func TestLeaderOfANewTermIsHeard(t *testing.T) {
 
 // TestMessagesAreTrimmed: more entries than a message holds are not sent, and raft can tell.
 func TestMessagesAreTrimmed(t *testing.T) {
-	onNet(t, 2, func(nodes ...*wireNode) {
+	onNet(t, 2, func(t *testing.T, nodes ...*wireNode) {
 		a, b := nodes[0], nodes[1]
 		b.disk.holds(1000)
 		got := 0
@@ -372,7 +372,7 @@ func TestMessagesAreTrimmed(t *testing.T) {
 
 // TestInjectTimeoutNow: raft gets a request that it will not refuse for its version.
 func TestInjectTimeoutNow(t *testing.T) {
-	onNet(t, 1, func(nodes ...*wireNode) {
+	onNet(t, 1, func(t *testing.T, nodes ...*wireNode) {
 		a := nodes[0]
 		ended := later(a.injectTimeoutNow)
 		rpc := <-a.Consumer()
@@ -397,7 +397,7 @@ func TestInjectTimeoutNow(t *testing.T) {
 
 // TestCloseEndsCalls that wait for an answer, for a connection, for the disk of this node.
 func TestCloseEndsCalls(t *testing.T) {
-	onNet(t, 3, func(nodes ...*wireNode) {
+	onNet(t, 3, func(t *testing.T, nodes ...*wireNode) {
 		a, b, c := nodes[0], nodes[1], nodes[2]
 		c.host.PowerOff()
 		b.raft(agree)
@@ -436,7 +436,7 @@ func TestCloseEndsCalls(t *testing.T) {
 
 // TestCloseWithAHungDisk: Close does not wait for a disk that never answers, and says so.
 func TestCloseWithAHungDisk(t *testing.T) {
-	onNet(t, 2, func(nodes ...*wireNode) {
+	onNet(t, 2, func(t *testing.T, nodes ...*wireNode) {
 		a, b := nodes[0], nodes[1]
 		b.raft(agree)
 		ended := later(func() { _, _ = a.appendTo("b", a.request(1)) })
@@ -453,7 +453,7 @@ func TestCloseWithAHungDisk(t *testing.T) {
 
 // TestLocalAddr is the address that the configuration knows, if this node knows it.
 func TestLocalAddr(t *testing.T) {
-	onNet(t, 1, func(nodes ...*wireNode) {
+	onNet(t, 1, func(t *testing.T, nodes ...*wireNode) {
 		a := nodes[0]
 		if got := a.LocalAddr(); got != "a:1" {
 			t.Errorf("got %q", got)
@@ -528,7 +528,7 @@ func TestLoopback(t *testing.T) {
 
 // TestPeers: who was met is remembered, with what it said and when it was heard of.
 func TestPeers(t *testing.T) {
-	onNet(t, 3, func(nodes ...*wireNode) {
+	onNet(t, 3, func(t *testing.T, nodes ...*wireNode) {
 		a, b := nodes[0], nodes[1]
 		b.disk.holds(100)
 		b.raft(agree)
