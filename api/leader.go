@@ -51,7 +51,7 @@ func (l *loop) enter(x *exchange) (waits bool, err error) {
 // leading tells whether this node may accept writes.
 func (l *loop) leading() bool {
 	c := l.server.options.Cluster
-	return c == nil || l.term.leads && c.Leading()
+	return c == nil || !l.term.over && c.Leading()
 }
 
 // awaitBarrier parks a read. Its connection executes nothing else.
@@ -115,7 +115,7 @@ func (l *loop) scanReads(at int64) {
 // redirect sends a client to the leader, with the same path and query.
 func (l *loop) redirect(x *exchange) *Error {
 	o := &l.server.options
-	st := o.Cluster.Status()
+	st := l.server.status()
 	if st.LeaderID == "" || st.LeaderID == st.NodeID || st.LeaderHTTPAddr == "" {
 		return errNoLeader
 	}

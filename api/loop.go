@@ -116,7 +116,7 @@ func (l *loop) admit() error {
 	if l.failed != nil {
 		return errStorage
 	}
-	if !l.term.leads {
+	if l.term.over {
 		return ErrNotLeader
 	}
 	err := l.log.Admit()

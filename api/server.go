@@ -147,7 +147,7 @@ func (s *Server) Start(n *netpoll.Loop) {
 	}
 	l.log = log
 	l.replicas, _ = log.(Replicated)
-	l.term.leads = s.options.Cluster == nil // otherwise BeginTerm says when
+	l.term.over = s.options.Cluster != nil // BeginTerm begins the first one
 	n.Context, n.Busy = l, l.busy
 	s.loops[l.index] = l
 	if int(s.running.Add(1)) == s.options.Loops {

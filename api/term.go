@@ -17,7 +17,7 @@ import (
 
 // term is a loop's part in the leadership of this node. On a single node the first term never ends.
 type term struct {
-	leads  bool   // batches may be opened
+	over   bool   // no batch may be opened before the next one begins
 	number uint32 // of the terms that have begun or ended here; a batch belongs to the one it was opened in
 }
 
@@ -25,12 +25,12 @@ type term struct {
 func (l *loop) beginTerm() {
 	l.log.Deliver() // what was lost and not yet told of
 	l.endTerm()
-	l.term.leads = true
+	l.term.over = false
 }
 
 // endTerm answers everything that is parked and takes back what is in flight.
 func (l *loop) endTerm() {
-	l.term.leads = false
+	l.term.over = true
 	l.term.number++
 	l.endTrailing()
 	for _, c := range l.flight {
