@@ -136,3 +136,104 @@ func benchRead(b *testing.B, l *aof.Log, messages uint64) {
 	}
 	b.ReportMetric(float64(b.N)*page/b.Elapsed().Seconds(), "msg/s")
 }
+
+// BenchmarkThread is one Append of a frame with 64 records and the wait until it is durable, on the disk that the temporary
+// directory is on.
+func BenchmarkThread(b *testing.B) {
+	l, err := aof.Open(aof.Options{Dir: b.TempDir()}, nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer l.Close()
+	t := l.NewThread(aof.ThreadOptions{})
+	defer t.Close()
+	bs := []*record.Batch{record.NewBatch()}
+	b.ReportAllocs()
+	for next := uint64(0); b.Loop(); {
+		fill64(bs[0], &next)
+		if err := t.Append(bs); err != nil || !t.WaitDurable(bs[0].Index) {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkThreadAppend is Append alone, with the disk as far behind as it likes.
+func BenchmarkThreadAppend(b *testing.B) {
+	l, err := aof.Open(aof.Options{Dir: b.TempDir()}, nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer l.Close()
+	t := l.NewThread(aof.ThreadOptions{})
+	defer t.Close()
+	bs := []*record.Batch{record.NewBatch()}
+	b.ReportAllocs()
+	for next := uint64(0); b.Loop(); {
+		b.StopTimer()
+		for !l.Room() {
+			time.Sleep(time.Millisecond)
+		}
+		fill64(bs[0], &next)
+		b.StartTimer()
+		if err := t.Append(bs); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(b.N)/float64(max(1, l.Stats().Commits.Load())), "frames/write")
+}
+
+// fill64 fills a batch with 64 records of 64 bytes.
+func fill64(batch *record.Batch, next *uint64) {
+	var value [64]byte
+	batch.Reset(1 << 20)
+	for range 64 {
+		batch.AppendRecord(one, *next, &record.Record{Value: value[:]})
+		*next++
+	}
+}
+
+// BenchmarkEntry reads entries in order, as a leader does for its followers: from memory and from files in the page cache.
+func BenchmarkEntry(b *testing.B) {
+	for _, c := range []struct {
+		name    string
+		records int
+		tail    int64
+	}{{"small", 1, 1 << 30}, {"large", 64, 1 << 30}, {"cold", 64, 16 << 20}} {
+		b.Run(c.name, func(b *testing.B) {
+			l := openThread(b, aof.Options{Dir: b.TempDir(), SegmentBytes: 16 << 20, TailBytes: c.tail}, c.records)
+			defer l.Close()
+			buf, index := make([]byte, 0, 64<<10), uint64(1)
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, _, err := l.Entry(index, buf); err != nil {
+					b.Fatal(err)
+				}
+				if index++; index > l.LastIndex() {
+					index = 1
+				}
+			}
+		})
+	}
+}
+
+// openThread makes a log of 40 MiB in frames of so many records.
+func openThread(b *testing.B, o aof.Options, records int) *aof.Log {
+	l, err := aof.Open(o, nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	t := l.NewThread(aof.ThreadOptions{})
+	defer t.Close()
+	bs := []*record.Batch{record.NewBatch()}
+	for next := uint64(0); l.Stats().AppendedBytes.Load() < 40<<20; {
+		bs[0].Reset(1 << 20)
+		for range records {
+			bs[0].AppendRecord(one, next, &record.Record{Value: make([]byte, 64)})
+			next++
+		}
+		if err := t.Append(bs); err != nil {
+			b.Fatal(err)
+		}
+	}
+	return l
+}

@@ -55,6 +55,7 @@ func (l *Log) unlinkBefore(limit uint64) (gone []*segment) {
 	}
 	gone = append(gone, l.segs[:n]...)
 	l.segs = append([]*segment(nil), l.segs[n:]...)
+	clear(l.hints[:])
 	l.stats.Segments.Store(int64(len(l.segs)))
 	l.mu.Unlock()
 	if n > 0 {

@@ -10,103 +10,109 @@ import (
 
 // Reading by index: Raft asks for entries by their place in the log, not by stream and offset. A segment has about one mark
 // (index → position) per 64 KiB, on the heap while it is new and in its sidecar later; from the mark the
-// headers are walked to the frame. In memory that is a few dozen headers, without a system call.
+// headers are walked to the frame, without a system call where it is in memory. Who asks for one entry will ask for the next one: so
+// where a frame ends is remembered as a hint of where the next begins, a few of them, for readers at different places.
 
-// frameReader serves ReadFrame: one cold reader behind a lock.
+// hint is where the frame with mark's index is, or where it may be: at the next block boundary.
+type hint struct {
+	seg *segment
+	mark
+}
+
+// frameReader reads frames of segments that have no image: one cold reader behind a lock.
 type frameReader struct {
 	l  *Log
 	mu sync.Mutex
 	r  *Reader
 }
 
-// ReadFrame returns the frame with this index, which must be durable; its bytes are in buf, or in new memory where
+// ReadFrame returns the frame with this index, which must be durable, verified; its bytes are in buf, or in new memory where
 // that is too small. ErrNotFound: not in the log. It may read a file. Any goroutine.
 func (l *Log) ReadFrame(index uint64, buf []byte) (record.Frame, error) {
-	l.cuts.RLock()
-	defer l.cuts.RUnlock()
-	s, from := l.locate(index, l.durable.Load())
-	if s == nil {
-		return record.Frame{}, fmt.Errorf("%w: index %d", ErrNotFound, index)
-	}
-	if from.index == 0 { // cooled: the image, if still there, is on its way out
-		return l.frames.find(s, index, buf)
-	}
-	img := s.acquireImage()
-	if img == nil {
-		return l.frames.find(s, index, buf)
-	}
-	defer img.release()
-	return findFrame(&window{mem: img.mem, size: s.size}, s, from, index, buf)
+	return l.frame(index, buf, false)
 }
 
 // Entry returns header and payload of the frame with this index, durable or not: any that a Thread's Append returned for, or
 // that is durable. The payload is in buf, or in new memory where that is too small. ErrNotFound outside of what the log has. It
-// may read a file, for an old one. Any goroutine.
+// may read a file, for an old one; what is in memory is taken as it is, as a Reader does. Any goroutine.
 func (l *Log) Entry(index uint64, buf []byte) (record.Header, []byte, error) {
+	f, err := l.frame(index, buf, true)
+	return f.Header, f.Payload, err
+}
+
+// frame finds a frame and copies its payload to buf. entry: it need not be durable, nor verified if it is in memory.
+func (l *Log) frame(index uint64, buf []byte, entry bool) (f record.Frame, err error) {
 	l.cuts.RLock()
 	defer l.cuts.RUnlock()
-	s, from := l.locate(index, l.appended())
+	s, from := l.locate(index, entry)
 	if s == nil {
-		return record.Header{}, nil, fmt.Errorf("%w: index %d", ErrNotFound, index)
+		return f, fmt.Errorf("%w: index %d", ErrNotFound, index)
 	}
-	var img *image
-	if from.index != 0 {
-		img = s.acquireImage()
+	var end int64
+	if img := s.acquireImage(); img != nil && from.index != 0 {
+		f, end, err = findFrame(&window{mem: img.mem, size: s.size}, s, from, index, buf, !entry)
+		img.release()
+	} else { // without a mark, an image that is still there is on its way out
+		if img != nil {
+			img.release()
+		}
+		f, end, err = l.frames.find(s, from, index, buf)
 	}
-	if img == nil {
-		f, err := l.frames.find(s, index, buf)
-		return f.Header, f.Payload, err
+	if err == nil {
+		l.remember(s, mark{index + 1, end})
 	}
-	defer img.release()
-	w := &window{mem: img.mem, size: s.size}
-	h, pos, err := walk(w, s, from, index)
-	if err != nil {
-		return h, nil, err
-	}
-	return h, append(buf[:0], img.mem[pos+record.FrameHeaderBytes:pos+int64(h.Size)]...), nil
+	return f, err
 }
 
-// appended is the highest index that Entry finds.
-func (l *Log) appended() uint64 {
+// locate returns the segment of an index, nil if the log does not have it, and a mark at or before it; the mark's index is 0
+// if only the sidecar has one.
+func (l *Log) locate(index uint64, entry bool) (*segment, mark) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return max(l.copied, l.durable.Load())
-}
-
-// locate returns the segment of an index up to end and the last mark before it; the mark's index is 0 if only the
-// sidecar has it.
-func (l *Log) locate(index, end uint64) (*segment, mark) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	end := l.durable.Load()
+	if entry {
+		end = max(end, l.copied)
+	}
 	if index == 0 || index > end {
 		return nil, mark{}
 	}
 	s := l.segmentOf(index)
+	if h := &l.hints[index%hintSlots]; s != nil && h.seg == s && h.index == index {
+		return s, h.mark
+	}
 	if s == nil || len(s.sparse) == 0 {
 		return s, mark{}
 	}
 	return s, markBefore(s.sparse, index)
 }
 
-// find reads the frame from the segment's file, by its sidecar: only segments that have one lose their image.
-func (x *frameReader) find(s *segment, index uint64, buf []byte) (record.Frame, error) {
+// remember keeps a hint.
+func (l *Log) remember(s *segment, m mark) {
+	l.mu.Lock()
+	l.hints[m.index%hintSlots] = hint{s, m}
+	l.mu.Unlock()
+}
+
+// find reads the frame from the segment's file, from a mark or else by the sidecar: only segments that have one lose their image.
+func (x *frameReader) find(s *segment, from mark, index uint64, buf []byte) (f record.Frame, end int64, err error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	side, err := x.l.sidecar(s)
-	if err != nil {
-		return record.Frame{}, err
+	if from.index == 0 {
+		side, err := x.l.sidecar(s)
+		if err != nil {
+			return f, 0, err
+		}
+		if from, err = side.mark(index); err != nil {
+			return f, 0, err
+		}
 	}
 	if x.r == nil {
 		x.r = x.l.NewReader()
 	}
 	if err := x.r.open(s); err != nil {
-		return record.Frame{}, err
+		return f, 0, err
 	}
-	from, err := side.mark(index)
-	if err != nil {
-		return record.Frame{}, err
-	}
-	return findFrame(&x.r.w, s, from, index, buf)
+	return findFrame(&x.r.w, s, from, index, buf, true)
 }
 
 func (x *frameReader) close() {
@@ -117,27 +123,31 @@ func (x *frameReader) close() {
 	}
 }
 
-// findFrame walks from a mark to index, verifies that frame and copies it to buf.
-func findFrame(w *window, s *segment, from mark, index uint64, buf []byte) (record.Frame, error) {
-	_, pos, err := walk(w, s, from, index)
-	if err != nil {
-		return record.Frame{}, err
-	}
-	return copyFrame(w, s, pos, buf)
-}
-
-// walk goes from a mark to index by headers.
-func walk(w *window, s *segment, from mark, index uint64) (h record.Header, at int64, err error) {
+// findFrame walks from a mark to index by headers and copies that frame's payload to buf; end is where the frame ends.
+func findFrame(w *window, s *segment, from mark, index uint64, buf []byte, verify bool) (f record.Frame, end int64, err error) {
 	pos := from.pos
-	for i := from.index; ; i++ {
-		if h, at, err = headerAt(w, pos, i); err != nil {
-			return h, at, fmt.Errorf("%s: %w", s.name(), err)
+	for at := from.index; ; at++ {
+		var h record.Header
+		if h, pos, err = headerAt(w, pos, at); err != nil {
+			return f, 0, fmt.Errorf("%s: %w", s.name(), err)
 		}
-		if i == index {
-			return h, at, nil
+		end = pos + int64(record.AlignedSize(int(h.Size)))
+		if at == index {
+			f.Header = h
+			break
 		}
-		pos = at + int64(record.AlignedSize(int(h.Size)))
+		pos = end
 	}
+	if verify {
+		f, err = copyFrame(w, s, pos, buf)
+		return f, end, err
+	}
+	b, err := w.view(pos, int(f.Size))
+	if err != nil {
+		return f, 0, fmt.Errorf("%s: %w", s.name(), err)
+	}
+	f.Payload = append(buf[:0], b[record.FrameHeaderBytes:]...)
+	return f, end, nil
 }
 
 // headerAt finds the header of index at pos or at the next block boundary.
@@ -154,6 +164,7 @@ func headerAt(w *window, pos int64, index uint64) (h record.Header, at int64, er
 	return h, pos, fmt.Errorf("%w: no frame with index %d at byte %d", ErrDamaged, index, pos)
 }
 
+// copyFrame verifies the frame at pos and copies it.
 func copyFrame(w *window, s *segment, pos int64, buf []byte) (record.Frame, error) {
 	f, bad, err := w.frame(pos, s.seed)
 	if err != nil {

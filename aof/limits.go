@@ -28,6 +28,7 @@ const (
 	threadOpenMax    = 8               // largest frames on their way to a Thread on the strength of one Room, if not told otherwise
 	threadReserve    = 1               // room, in largest frames, that Room keeps for Raft's own entries
 	groupBytesMax    = 1 << 20         // frames that a Thread merges into one write
+	hintSlots        = 64              // frames of which the log remembers where the one behind begins
 	keeperRetry      = time.Second     // between attempts to make a spare while the disk is full
 	zeroChunkBytes   = 128 << 10       // one write of zeros into a spare: longer ones make commits wait behind them
 	readAheadMin     = 64 << 10        // first read of a cold reader, bytes

@@ -53,10 +53,11 @@ type Log struct {
 	full        bool       // and that for want of space
 	writers     []*Writer  // by id; the first writerCount are set, and constant from then on
 	writerCount int
-	thread      *Thread    // instead of writers
-	sequence    uint64     // of the last spare
-	sealed      []*segment // full segments that have no sidecar yet, oldest first
-	unnamed     []*segment // in use under a spare's name
+	thread      *Thread         // instead of writers
+	sequence    uint64          // of the last spare
+	hints       [hintSlots]hint // of readers by index, by index modulo
+	sealed      []*segment      // full segments that have no sidecar yet, oldest first
+	unnamed     []*segment      // in use under a spare's name
 
 	checkpointing sync.Mutex    // one checkpoint at a time
 	checkpoint    atomic.Uint64 // index of the newest: what it covers is never cut off the end
@@ -67,7 +68,7 @@ type Log struct {
 	// cuts is held by readers by index while they look, and by what takes frames away from under them.
 	cuts sync.RWMutex
 
-	frames  frameReader // ReadFrame's own
+	frames  frameReader // ReadFrame's and Entry's own
 	keeper  worker
 	indexer worker
 }

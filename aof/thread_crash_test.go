@@ -44,6 +44,7 @@ type replicaRun struct {
 	full       bool
 	killed     bool
 	dark       bool // the power went in the middle of a cut
+	halfCut    bool // a cut failed: the log has stopped with its index cut and its files not
 }
 
 // replicaFrame is what was appended at an index.
@@ -190,7 +191,7 @@ func (r *replicaRun) open() error {
 			delete(r.appended, index)
 		}
 	}
-	r.acked, r.failed, r.full, r.dark = last, false, false, false
+	r.acked, r.failed, r.full, r.dark, r.halfCut = last, false, false, false, false
 	if got := r.log.FirstIndex(); got > r.first {
 		return fmt.Errorf("first index %d, at most %d expected", got, r.first)
 	} else if got > 0 {
@@ -394,7 +395,7 @@ func (r *replicaRun) truncate() error {
 		r.fs.left = 1 << 30
 	}
 	r.acked = min(r.acked, cut)
-	if err != nil {
+	if r.halfCut = err != nil; r.halfCut {
 		return r.allowed(err)
 	}
 	for index := cut + 1; index <= last; index++ {
@@ -418,6 +419,9 @@ func (r *replicaRun) writeCheckpoint() error {
 
 // readAll compares every frame by index, and every stream by offset, with the model.
 func (r *replicaRun) readAll() error {
+	if r.halfCut {
+		return nil
+	}
 	first, last := r.log.FirstIndex(), r.log.LastIndex()
 	r.first = max(r.first, first)
 	want, earliest := map[record.Stream][]record.Record{}, map[record.Stream]uint64{}

@@ -294,6 +294,7 @@ func (c *truncation) finish() {
 		l.timeMs = kept[n-1].maxTime
 	}
 	clear(l.segs[len(kept):])
+	clear(l.hints[:])
 	l.segs = kept
 	l.sealed = slices.DeleteFunc(l.sealed, func(s *segment) bool { return s.gone.Load() })
 	l.last, l.copied = c.last, c.last
