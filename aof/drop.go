@@ -8,12 +8,12 @@ import "fmt"
 // and an open file outlives its name.
 
 // DropBefore removes every segment whose frames all have lower indexes than index, but never one that a restart could
-// need: a segment stays if it is active or has no sidecar yet, if the oldest checkpoint that is kept does not cover it, or if nothing
-// behind it is durable. FirstIndex and Earliest say what is left. It blocks; any goroutine.
+// need: a segment stays if it is active or has no sidecar yet, or if it holds the frame that the older checkpoint was made at or a later
+// one. (That frame itself, because Raft asks for its term.) FirstIndex and Earliest say what is left. It blocks; any goroutine.
 func (l *Log) DropBefore(index uint64) error {
 	limit, err := l.coveredBefore(index)
 	if err != nil {
-		return err
+		return fmt.Errorf("aof: remove segments before index %d: %w", index, err)
 	}
 	l.upkeep.Lock()
 	defer l.upkeep.Unlock()
@@ -35,13 +35,13 @@ func (l *Log) DropBefore(index uint64) error {
 	return nil
 }
 
-// coveredBefore is index, or less if the oldest checkpoint does not cover all before it.
+// coveredBefore is index, or the oldest checkpoint's if that is less.
 func (l *Log) coveredBefore(index uint64) (uint64, error) {
 	all, err := listCheckpoints(l.fs, l.dir)
 	if err != nil || len(all) == 0 {
 		return 0, err
 	}
-	return min(index, all[0]+1), nil
+	return min(index, all[0]), nil
 }
 
 // unlinkBefore takes the segments that end before limit out of the log, in memory.
@@ -50,7 +50,7 @@ func (l *Log) unlinkBefore(limit uint64) (gone []*segment) {
 	defer l.cuts.Unlock()
 	l.mu.Lock()
 	n := 0
-	for n+1 < len(l.segs) && l.segs[n].indexed && l.segs[n].last < limit && l.segs[n+1].first <= l.durable.Load() {
+	for n+1 < len(l.segs) && l.segs[n].indexed && l.segs[n].last < limit {
 		n++
 	}
 	gone = append(gone, l.segs[:n]...)

@@ -65,14 +65,13 @@ func TestDropBefore(t *testing.T) {
 	mustCheck(t, x.fs)
 }
 
-// What a restart may need stays: what the older of two checkpoints does not cover, what has no sidecar, and the last
-// segment with something durable in it.
+// What a restart may need stays: the frame that the older of two checkpoints was made at, and what is behind it.
 func TestDropBeforeKeeps(t *testing.T) {
 	x := newFollower(t, small)
 	x.fill(4, 3000, true)
 	x.mustDrop(1 << 40)
 	x.verify() // no checkpoint, nothing goes
-	if err := x.log.WriteCheckpoint(9, nil); err != nil {
+	if err := x.log.WriteCheckpoint(10, nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := x.log.WriteCheckpoint(20, nil); err != nil {
@@ -98,8 +97,9 @@ func TestDropBeforeKeepsWhatHasNoSidecar(t *testing.T) {
 	mustEqual(t, x.log.FirstIndex(), x.last())
 }
 
-// The only segment with something durable in it stays: with a checkpoint and no frame a restart would call the log lost.
-func TestDropBeforeKeepsADurableFrame(t *testing.T) {
+// The frame that a checkpoint was made at stays, although nothing is replayed from it: Raft asks for its term, and with a checkpoint and no frame
+// a restart would call the log lost.
+func TestDropBeforeKeepsTheCheckpointsFrame(t *testing.T) {
 	x := newFollower(t)
 	x.fill(2, 3000, true)
 	sealed := x.last() - 1
@@ -109,8 +109,8 @@ func TestDropBeforeKeepsADurableFrame(t *testing.T) {
 		t.Fatal(err)
 	}
 	x.o.ReplayAfter = sealed
-	x.mustDrop(1 << 40) // nothing is behind it
-	x.add(300)          // not durable
+	x.mustDrop(1 << 40)
+	x.add(300) // not durable
 	mustEqual(t, x.log.Stats().Segments.Load(), 2)
 	x.mustDrop(1 << 40)
 	x.verify()
