@@ -284,3 +284,56 @@ func TestOptionsAreChecked(t *testing.T) {
 		}
 	}
 }
+
+// A Thread on real files, through all that it can do: rolls, cuts back into a sealed segment, old segments dropped, reopened.
+func TestSystemThread(t *testing.T) {
+	dir := t.TempDir()
+	x := newThreaded(t, func(o *aof.Options, _ *aof.ThreadOptions) {
+		tail := sysOptions(dir)
+		tail.TailBytes = sysSegment
+		*o = tail
+	})
+	const round, kept = 300, 200
+	for i := range uint64(3) {
+		base := i * kept
+		for range round {
+			x.append(x.batch(3000), raftEntry("own"))
+		}
+		if i == 1 && !x.thread.WaitDurable(x.log.LastIndex()) {
+			t.Fatal("not durable")
+		}
+		if err := x.log.Truncate(2 * (base + kept)); err != nil {
+			t.Fatal(err)
+		}
+		x.next = base + kept
+		mustHold(t, x.log, one, int(x.next))
+		x.close()
+		if r, err := aof.Check(nil, dir); err != nil || !r.OK() || r.Last != 2*x.next || r.Messages != x.next {
+			t.Fatalf("%+v %v", r, err)
+		}
+		x.open(aof.ThreadOptions{})
+	}
+	if err := x.log.WriteCheckpoint(kept, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := x.log.DropBefore(kept); err != nil {
+		t.Fatal(err)
+	}
+	first := x.log.FirstIndex()
+	if first < 2 || first > kept {
+		t.Errorf("first index %d", first)
+	}
+	if _, _, err := x.log.Entry(first-1, nil); !errors.Is(err, aof.ErrNotFound) {
+		t.Error(err)
+	}
+	for index := first; index <= x.log.LastIndex(); index++ {
+		if h, _, err := x.log.Entry(index, nil); err != nil || h.Index != index || (index%2 == 0) != (h.Kind == record.KindRaft) {
+			t.Fatalf("entry %d: %+v %v", index, h, err)
+		}
+	}
+	x.close()
+	x.o.ReplayAfter = kept
+	x.open(aof.ThreadOptions{})
+	mustEqual(t, x.log.FirstIndex(), first)
+	x.close()
+}

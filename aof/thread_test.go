@@ -288,3 +288,66 @@ func TestThreadCloseEndsWaiting(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// Many wait, one appends: everybody is told of exactly what is durable, in order.
+func TestThreadManyWait(t *testing.T) {
+	const frames, waiters = 400, 8
+	last := uint64(0)
+	x := newThreaded(t, func(_ *aof.Options, o *aof.ThreadOptions) {
+		o.OnDurable = func(index uint64) {
+			if index <= last {
+				t.Errorf("durable %d behind %d", index, last)
+			}
+			last = index
+		}
+	})
+	var wg sync.WaitGroup
+	for w := range waiters {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			for index := uint64(1 + w); index <= frames; index += waiters {
+				if !x.thread.WaitDurable(index) || x.log.Durable() < index {
+					t.Errorf("index %d is not durable", index)
+					return
+				}
+			}
+		}()
+	}
+	for i := range frames / 4 {
+		x.append(x.batch(300), x.batch(300+i*20), raftEntry("own"), x.batch(200))
+	}
+	within(t, "waiting", wg.Wait)
+	x.close()
+	mustEqual(t, last, frames)
+	x.open(aof.ThreadOptions{})
+	mustEqual(t, x.log.LastIndex(), frames)
+	x.close()
+}
+
+// Segments that hold nothing but Raft's own frames are segments like all others: sealed with a sidecar that names no
+// stream, attached, read when cold, checked and dumped.
+func TestRaftsOwnFramesAlone(t *testing.T) {
+	x := newFollower(t, small)
+	x.fill(5, 0, true)
+	x.verify()
+	x.reopen()
+	x.checkpoint(x.last() - 1)
+	x.reopen() // by sidecars
+	x.put(300)
+	x.verify()
+	x.thread.Close()
+	if err := x.log.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if r := mustCheck(t, x.fs); r.Frames != x.last() || r.Messages != 1 || r.Sidecars != 4 {
+		t.Errorf("%+v", r)
+	}
+	var dump bytes.Buffer
+	if err := aof.Dump(&dump, x.fs, rigDir, aof.DumpOptions{Records: true}); err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(dump.String(), " kind 2 sections 0 "); n != int(x.last()-1) {
+		t.Errorf("%d frames of Raft's in the dump, want %d", n, x.last()-1)
+	}
+}
