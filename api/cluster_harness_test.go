@@ -24,6 +24,7 @@ type repLog struct {
 	manual     bool // commits wait for the test
 	term       uint64
 	last       uint64 // index of the last proposal or foreign frame
+	stored     uint64 // index of the last frame that is committed
 	pending    []*proposal
 	everywhere uint64
 	behind     bool // everywhere does not follow the commits by itself
@@ -291,7 +292,7 @@ func (f *clusterFixture) store(frame []byte) {
 		f.t.Fatal(err)
 	}
 	f.rep.with(func() {
-		f.rep.last = max(f.rep.last, h.Index)
+		f.rep.last, f.rep.stored = max(f.rep.last, h.Index), h.Index
 		if !f.rep.behind {
 			f.rep.everywhere = h.Index
 		}

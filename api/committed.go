@@ -25,8 +25,8 @@ type CommittedFrame struct {
 }
 
 // ApplyCommitted hands frames, in the order of the log, to the loops that apply them, and returns when all are posted.
-// An own batch ends in Done there. It waits for creations of topics, for the loops to have begun, and for nothing once
-// they have stopped. Calls must not overlap each other or those of BeginTerm and Forget. frames is not kept.
+// An own batch ends in Done there. It waits for creations of topics, for the loops to have begun, now and then for them to
+// keep up with other nodes' frames, and for nothing once they have stopped. Calls must not overlap each other or those of BeginTerm and Forget. frames is not kept.
 func (s *Server) ApplyCommitted(frames []CommittedFrame) {
 	if !s.awaitStart() {
 		return
@@ -35,6 +35,9 @@ func (s *Server) ApplyCommitted(frames []CommittedFrame) {
 	for i := range frames {
 		f := &frames[i]
 		s.route(parts, f)
+		if f.Own == nil {
+			s.unapplied += len(f.Frame.Payload)
+		}
 		if len(s.loops) > 1 && engine.HasCatalogue(f.Frame) {
 			s.postParts(parts)
 			if !s.awaitLoops(s.loops[engine.CatalogueShard : engine.CatalogueShard+1]) {
@@ -43,6 +46,10 @@ func (s *Server) ApplyCommitted(frames []CommittedFrame) {
 		}
 	}
 	s.postParts(parts)
+	if s.unapplied > unappliedBytesMax {
+		s.unapplied = 0
+		s.awaitLoops(s.loops)
+	}
 }
 
 // route adds f to the parts of the loops that it concerns.

@@ -10,7 +10,8 @@ import (
 // are owed for the ones before it. It belongs to one loop.
 //
 // Answers go out in request order. Produces may be pipelined: their answers are parked in batches,
-// and batches become durable in order, so the order holds by itself. Every other request is
+// and batches become durable in order, so the order holds by itself (concern.go says what writes do that want
+// less or more than that). Every other request is
 // executed only when nothing is owed before it. An answer that is ready at once although earlier
 // ones are owed (a duplicate, a refused produce) is held until they are out, and nothing more is
 // executed until then.

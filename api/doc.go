@@ -13,6 +13,10 @@
 // through a posted function. What cannot be done in this turn because no batch can be opened is
 // held back as a clone and tried again after the next commit.
 //
+// In a cluster (cluster.go) the Log replicates. Batches are opened only in a term of this node's leadership (term.go),
+// other nodes' frames come through ApplyCommitted (committed.go), requests that are not for this node are redirected or
+// wait until it is certain to lead (leader.go), and a write may ask for less or more than a majority (concern.go).
+//
 // To add a call: one line in the table of routes.go, a handler, its errors in errors.go, and its
 // description in docs/openapi.yaml (a test compares the two).
 package api

@@ -194,6 +194,7 @@ func TestMembership(t *testing.T) {
 		{"../transfer", `{"node_id":"n2"}`, `{"ok":true,"leader":"n1"}`, "transfer", Member{ID: "n2"}},
 		{"../transfer", `{}`, `{"ok":true,"leader":"n1"}`, "transfer", Member{}},
 		{"../transfer", ``, `{"ok":true,"leader":"n1"}`, "transfer", Member{}},
+		{"../transfer", `{"node_id":"n1"}`, `{"ok":true,"leader":"n1"}`, "transfer", Member{}}, // it leads already: nothing is done
 	} {
 		path := strings.Replace("/ha/membership/"+tt.path, "/membership/..", "", 1)
 		status, text, _ := f.raw("POST", path, tt.body)

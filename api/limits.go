@@ -4,38 +4,39 @@ import "time"
 
 // Limits that no setting changes; the others are in Options.
 const (
-	batchBytesSoft   = 1 << 20          // an open batch takes no further request beyond this, unless it is empty
-	batchBytesKept   = 4 << 20          // memory that a batch may keep between uses
-	batchOverheadMax = 64 << 10         // what a frame holds besides one request's body: headers, key, record headers
-	waitersMax       = 16 << 10         // answers owed by one batch
-	owedPerConnMax   = 256              // pipelined answers that one connection may be owed
-	retriesMax       = 4096             // requests held back per loop until a batch can be opened
-	consumeLimit     = 100              // messages in a page unless asked otherwise
-	consumeLimitMax  = 1000             // messages in a page at most
-	consumeBytes     = 1 << 20          // bytes of a page unless asked otherwise
-	consumeBytesMax  = 16 << 20         // bytes of a page at most
-	readersMax       = 4                // goroutines that read old messages from disk
-	unreadPageBytes  = 256 << 10        // an answer from this size on counts as unread until the kernel has taken it
-	unreadBytesMax   = 256 << 20        // large answers that one loop keeps for slow readers and in the making
-	readQueueMax     = 256              // pages that wait for them
-	keyBytesMax      = 64 << 10         // a message's key
-	idemBytesMax     = 512              // an idempotency key
-	headersMax       = 32               // X-Ayder-H- headers of one message
-	inlineLinesBytes = 32 << 10         // a larger NDJSON body is checked off the loop
-	ndjsonLinesMax   = 1_000_000        // messages in one NDJSON request
-	jsonBodyMax      = 64 << 10         // a JSON command
-	jsonDepthMax     = 10_000           // levels of nesting in an NDJSON line, as in encoding/json
-	timeoutMsMax     = 600_000          // timeout_ms
-	bodyRateMin      = 16 << 10         // bytes a second: a body that comes slower is given up
-	closeIdleEvery   = time.Second      // while draining
-	readyLagMax      = 10_000           // entries behind the leader from which on a node is not ready
-	nodeIDBytesMax   = 128              // a node's id
-	nodeAddrBytesMax = 261              // host:port
-	changesMax       = 16               // changes of the cluster under way
-	changeTimeout    = 30 * time.Second // for a change of the cluster
-	dateEvery        = int64(250 * time.Millisecond)
-	headBytesTypical = 384     // room for an answer's head; a longer one grows the buffer
-	answerBytesKept  = 1 << 20 // scratch memory a loop keeps
+	batchBytesSoft    = 1 << 20          // an open batch takes no further request beyond this, unless it is empty
+	batchBytesKept    = 4 << 20          // memory that a batch may keep between uses
+	batchOverheadMax  = 64 << 10         // what a frame holds besides one request's body: headers, key, record headers
+	waitersMax        = 16 << 10         // answers owed by one batch
+	owedPerConnMax    = 256              // pipelined answers that one connection may be owed
+	retriesMax        = 4096             // requests held back per loop until a batch can be opened
+	consumeLimit      = 100              // messages in a page unless asked otherwise
+	consumeLimitMax   = 1000             // messages in a page at most
+	consumeBytes      = 1 << 20          // bytes of a page unless asked otherwise
+	consumeBytesMax   = 16 << 20         // bytes of a page at most
+	readersMax        = 4                // goroutines that read old messages from disk
+	unreadPageBytes   = 256 << 10        // an answer from this size on counts as unread until the kernel has taken it
+	unreadBytesMax    = 256 << 20        // large answers that one loop keeps for slow readers and in the making
+	readQueueMax      = 256              // pages that wait for them
+	keyBytesMax       = 64 << 10         // a message's key
+	idemBytesMax      = 512              // an idempotency key
+	headersMax        = 32               // X-Ayder-H- headers of one message
+	inlineLinesBytes  = 32 << 10         // a larger NDJSON body is checked off the loop
+	ndjsonLinesMax    = 1_000_000        // messages in one NDJSON request
+	jsonBodyMax       = 64 << 10         // a JSON command
+	jsonDepthMax      = 10_000           // levels of nesting in an NDJSON line, as in encoding/json
+	timeoutMsMax      = 600_000          // timeout_ms
+	bodyRateMin       = 16 << 10         // bytes a second: a body that comes slower is given up
+	closeIdleEvery    = time.Second      // while draining
+	readyLagMax       = 10_000           // entries behind the leader from which on a node is not ready
+	nodeIDBytesMax    = 128              // a node's id
+	nodeAddrBytesMax  = 261              // host:port
+	unappliedBytesMax = 32 << 20         // other nodes' frames that the loops may be behind with
+	changesMax        = 16               // changes of the cluster under way
+	changeTimeout     = 30 * time.Second // for a change of the cluster
+	dateEvery         = int64(250 * time.Millisecond)
+	headBytesTypical  = 384     // room for an answer's head; a longer one grows the buffer
+	answerBytesKept   = 1 << 20 // scratch memory a loop keeps
 )
 
 // FrameBytesMax is the largest frame that a request within these limits may become. The one that

@@ -97,11 +97,12 @@ func transfer(l *loop, x *exchange) (reply, error) {
 		}
 	}
 	return l.change(x, func(ctx context.Context, c Cluster) ([]byte, error) {
-		if err := c.Transfer(ctx, id); err != nil {
-			return nil, err
+		if st := c.Status(); id == "" || id != st.LeaderID {
+			if err := c.Transfer(ctx, id); err != nil {
+				return nil, err
+			}
 		}
-		st := c.Status()
-		return append(appendStringMember([]byte(`{"ok":true`), "leader", st.LeaderID), '}'), nil
+		return append(appendStringMember([]byte(`{"ok":true`), "leader", c.Status().LeaderID), '}'), nil
 	})
 }
 

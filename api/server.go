@@ -101,7 +101,8 @@ type Server struct {
 	failure atomic.Pointer[error] // why the log stopped; set once by the loop that saw it first
 	running atomic.Int32          // loops that have started
 
-	changing atomic.Int32 // changes of the cluster that are under way
+	changing  atomic.Int32 // changes of the cluster that are under way
+	unapplied int          // bytes of other nodes' frames posted since the loops were waited for; ApplyCommitted's own
 }
 
 // NewServer returns a server that is ready to be given to netpoll.Listen.

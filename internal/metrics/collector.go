@@ -54,7 +54,7 @@ var families = []family{
 
 	counter("commits_total", "Batches made durable.",
 		sumCommits(func(c *CommitStats) uint64 { return c.Commits.Load() })),
-	counter("commit_failures_total", "Batches that could not be made durable.",
+	counter("commit_failures_total", "Batches that could not be made durable, or of which nobody knows whether they were.",
 		sumCommits(func(c *CommitStats) uint64 { return c.Failures.Load() })),
 	counter("commit_timeouts_total", "Requests that gave up waiting for their commit.",
 		sum(func(c *Counters) uint64 { return c.CommitTimeouts.Load() })),
