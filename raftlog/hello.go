@@ -39,6 +39,11 @@ type hello struct {
 
 const helloMagic = "ayder-ha"
 
+// tlsBegins is how a TLS client begins: a handshake record.
+const tlsBegins = "\x16\x03"
+
+var errTLSHere = fmt.Errorf("%w: it speaks TLS, this node does not", errMalformed)
+
 // errRefused: one of the two nodes does not want to speak with the other.
 var errRefused = errors.New("refused")
 
@@ -129,6 +134,9 @@ func (t *transport) welcome(w *wire, deadline time.Time) (hello, error) {
 func readHello(w *wire, deadline time.Time) (hello, error) {
 	k, body, err := w.receiveBy(deadline, smallBodyMax)
 	if err != nil {
+		if begins, _ := w.r.Peek(len(tlsBegins)); string(begins) == tlsBegins {
+			err = errTLSHere
+		}
 		return hello{}, err
 	}
 	switch k {

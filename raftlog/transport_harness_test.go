@@ -309,10 +309,11 @@ func (n *wireNode) wantLines(texts ...string) {
 	}
 }
 
-// repeat is an endless reader.
+// repeat is an endless reader. It takes its time, so that what comes back across the network is noticed meanwhile.
 type repeat byte
 
 func (r repeat) Read(p []byte) (int, error) {
+	time.Sleep(3 * travel)
 	for i := range p {
 		p[i] = byte(r)
 	}
