@@ -244,8 +244,17 @@ func (n *Node) startRaft() error {
 	c.NoLegacyTelemetry = true
 	c.NotifyCh = n.notify
 	c.Logger = newHclog(o.Logger)
-	n.raft, err = raft.NewRaft(c, &fsm{n}, n.store, n.stable, &snapshots{n, b}, n.transport)
-	if err != nil {
+	return n.newRaft(c, b)
+}
+
+// newRaft makes raft. It panics where it cannot read an entry; that is an error like any other.
+func (n *Node) newRaft(c *raft.Config, b base) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("raftlog: raft does not start: %v", p)
+		}
+	}()
+	if n.raft, err = raft.NewRaft(c, &fsm{n}, n.store, n.stable, &snapshots{n, b}, n.transport); err != nil {
 		return fmt.Errorf("raftlog: %w", err)
 	}
 	return nil
