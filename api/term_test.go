@@ -261,7 +261,7 @@ func TestHeldBackRequestsAreRedirected(t *testing.T) {
 	f.depose("n2")
 	for i, r := range readers {
 		resp, err := http.ReadResponse(r, nil)
-		if err != nil || resp.StatusCode != 307 || resp.Header.Get("Location") != "http://"+leaderAddr+paths[i] {
+		if err != nil || resp.StatusCode != http.StatusTemporaryRedirect || resp.Header.Get("Location") != "http://"+leaderAddr+paths[i] {
 			t.Fatalf("%s: %+v %v", paths[i], resp, err)
 		}
 	}
@@ -297,7 +297,7 @@ func TestAutoCreateIsLost(t *testing.T) {
 		f.depose("n2")
 		for i, r := range readers {
 			resp, err := http.ReadResponse(r, nil)
-			if want := fmt.Sprintf("http://%s/broker/topics/new/produce?partition=%d", leaderAddr, i); err != nil || resp.StatusCode != 307 || resp.Header.Get("Location") != want {
+			if want := fmt.Sprintf("http://%s/broker/topics/new/produce?partition=%d", leaderAddr, i); err != nil || resp.StatusCode != http.StatusTemporaryRedirect || resp.Header.Get("Location") != want {
 				t.Fatalf("%d: %+v %v", i, resp, err)
 			}
 		}
