@@ -73,6 +73,17 @@ var concernNames = [...]string{"sync-majority", "async", "sync-all"}
 // String is the name in the HTTP interface.
 func (c Concern) String() string { return concernNames[c] }
 
+// ConcernOf is the concern that waits for so many disks of so many nodes: Async for one, All for more than a majority.
+func ConcernOf(disks, nodes int) Concern {
+	switch {
+	case disks > nodes/2+1:
+		return ConcernAll
+	case disks == 1 && nodes > 1:
+		return ConcernAsync
+	}
+	return ConcernMajority
+}
+
 // Role is what a node is in its cluster, as ramforge_ha_role counts.
 type Role uint8
 
