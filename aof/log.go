@@ -53,6 +53,7 @@ type Log struct {
 	full        bool       // and that for want of space
 	writers     []*Writer  // by id; the first writerCount are set, and constant from then on
 	writerCount int
+	truncations uint64          // how often the end was cut
 	thread      *Thread         // instead of writers
 	sequence    uint64          // of the last spare
 	hints       [hintSlots]hint // of readers by index, by index modulo
@@ -187,9 +188,10 @@ func (l *Log) segmentOf(index uint64) *segment {
 }
 
 // Close stops the log's goroutines and gives up files, memory and the directory. The writers' loops must have
-// delivered everything and readers must be gone; writes still in flight are waited for a little, then their memory is
+// delivered everything, a Thread is closed, and readers must be gone; writes still in flight are waited for a little, then their memory is
 // left mapped and the error says so.
 func (l *Log) Close() error {
+	l.closeThread()
 	l.keeper.halt()
 	l.indexer.halt()
 	var errs []error
@@ -213,6 +215,16 @@ func (l *Log) Close() error {
 	l.pool.trim(0)
 	errs = append(errs, l.lock.Close())
 	return errors.Join(errs...)
+}
+
+// closeThread ends a Thread that its owner left open.
+func (l *Log) closeThread() {
+	l.mu.Lock()
+	t := l.thread
+	l.mu.Unlock()
+	if t != nil {
+		t.Close()
+	}
 }
 
 // waitIdle waits until no write is in flight; false after closeWait.

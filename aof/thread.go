@@ -28,9 +28,10 @@ import (
 
 // ThreadOptions of a Thread. Each function may be nil.
 type ThreadOptions struct {
-	// OnDurable is called on the thread's goroutine, between two writes, every time the durable prefix grew: it must be short.
+	// OnDurable is called on the thread's goroutine, between two writes, every time the durable prefix grew: it must be short,
+	// and must not wait for what waits for the thread (Close, Truncate).
 	OnDurable func(index uint64)
-	// OnFail is called once on the thread's goroutine when the log has stopped.
+	// OnFail is called once, on the thread's goroutine and as the last thing there, when the log has stopped: it may call Close.
 	OnFail func(err error)
 	// OnRoom is called from any goroutine when Room may have become true; it must not block.
 	OnRoom func()
@@ -42,7 +43,7 @@ type ThreadOptions struct {
 type Thread struct {
 	log  *Log
 	o    ThreadOptions
-	done chan struct{} // closed when the goroutine has ended
+	done chan struct{} // closed when the goroutine has done its last write
 
 	places []place // of the Append under way, its caller's
 
@@ -310,10 +311,10 @@ func (t *Thread) end() {
 	t.closed = true
 	t.grown.Broadcast()
 	l.mu.Unlock()
+	close(t.done)
 	if err := l.Err(); err != nil && !errors.Is(err, ErrClosed) && t.o.OnFail != nil {
 		t.o.OnFail(err)
 	}
-	close(t.done)
 }
 
 // wake has the goroutine and everybody who waits look again. Under Log.mu.
@@ -322,7 +323,9 @@ func (t *Thread) wake() {
 	t.grown.Broadcast()
 }
 
-// WaitDurable waits until index is durable; false means that it will not be: the log has failed, or the thread was closed. Any goroutine.
+// WaitDurable waits until index is durable. False means that it will not be: the log has failed, the thread was closed, or the log has
+// no such index, for instance because it was cut off. (If that happens meanwhile the answer is true: Truncate
+// waits until everything is durable.) Any goroutine.
 func (t *Thread) WaitDurable(index uint64) bool {
 	l := t.log
 	if index <= l.durable.Load() {
@@ -330,8 +333,9 @@ func (t *Thread) WaitDurable(index uint64) bool {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for index > l.durable.Load() {
-		if t.closed || l.failure.Load() != nil {
+	known, cuts := index <= l.last, l.truncations
+	for index > l.durable.Load() && cuts == l.truncations {
+		if !known || t.closed || l.failure.Load() != nil {
 			return false
 		}
 		t.grown.Wait()
@@ -343,14 +347,14 @@ func (t *Thread) WaitDurable(index uint64) bool {
 func (t *Thread) Close() {
 	l := t.log
 	l.mu.Lock()
+	first := !t.closing
 	t.closing = true
 	t.wake()
 	l.mu.Unlock()
-	if l.o.manual {
-		t.closed = true
-	} else {
-		<-t.done
+	if l.o.manual && first {
+		t.end()
 	}
+	<-t.done
 	l.mu.Lock()
 	if l.thread == t {
 		l.thread = nil

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -258,8 +259,6 @@ func TestThreadWaitsForRoom(t *testing.T) {
 func TestThreadCloseEndsWaiting(t *testing.T) {
 	x := newThreaded(t, nil)
 	x.fs.SetSpace(0)
-	waited := make(chan bool)
-	go func() { waited <- x.thread.WaitDurable(1000) }()
 	done := make(chan error)
 	go func() {
 		for {
@@ -276,11 +275,9 @@ func TestThreadCloseEndsWaiting(t *testing.T) {
 	})
 	within(t, "Close", x.thread.Close)
 	within(t, "Append", func() { mustBe(t, <-done, aof.ErrClosed) })
-	within(t, "WaitDurable", func() {
-		if <-waited {
-			t.Error("an index that was never appended is durable")
-		}
-	})
+	if x.thread.WaitDurable(1000) {
+		t.Error("an index that was never appended is durable")
+	}
 	if x.log.Durable() != x.log.LastIndex() {
 		t.Error("closed with frames that were not written")
 	}
@@ -302,11 +299,12 @@ func TestThreadManyWait(t *testing.T) {
 		}
 	})
 	var wg sync.WaitGroup
-	for w := range waiters {
+	appended := make(chan uint64, frames)
+	for range waiters {
 		wg.Add(1)
 		go func() {
 			defer wg.Done()
-			for index := uint64(1 + w); index <= frames; index += waiters {
+			for index := range appended {
 				if !x.thread.WaitDurable(index) || x.log.Durable() < index {
 					t.Errorf("index %d is not durable", index)
 					return
@@ -316,7 +314,11 @@ func TestThreadManyWait(t *testing.T) {
 	}
 	for i := range frames / 4 {
 		x.append(x.batch(300), x.batch(300+i*20), raftEntry("own"), x.batch(200))
+		for index := range uint64(4) {
+			appended <- uint64(4*i+1) + index
+		}
 	}
+	close(appended)
 	within(t, "waiting", wg.Wait)
 	x.close()
 	mustEqual(t, last, frames)
@@ -350,4 +352,58 @@ func TestRaftsOwnFramesAlone(t *testing.T) {
 	if n := strings.Count(dump.String(), " kind 2 sections 0 "); n != int(x.last()-1) {
 		t.Errorf("%d frames of Raft's in the dump, want %d", n, x.last()-1)
 	}
+}
+
+// Who waits for an index is answered, also if it is cut off before or while the waiter looks, and when nothing is written any
+// more. What is not in the log is not waited for.
+func TestWaitDurableEnds(t *testing.T) {
+	for round := range 200 {
+		x := newFollower(t)
+		x.put(300)
+		x.add(300, 300)
+		answer := make(chan bool)
+		go func() { answer <- x.thread.WaitDurable(3) }()
+		if round%2 == 0 {
+			runtime.Gosched()
+			x.write()
+			x.cut(1)
+		} else {
+			x.thread.Close()
+		}
+		within(t, "WaitDurable", func() {
+			if durable := <-answer; durable && round%2 != 0 {
+				t.Error("durable without a write")
+			}
+		})
+		if x.thread.WaitDurable(4) {
+			t.Error("what is not there is durable")
+		}
+		x.log.Abandon()
+	}
+}
+
+// OnFail may close the thread, and the log closes one that was left open.
+func TestThreadIsClosed(t *testing.T) {
+	var x *threaded
+	failed := make(chan struct{})
+	x = newThreaded(t, func(_ *aof.Options, o *aof.ThreadOptions) {
+		o.OnFail = func(error) {
+			x.thread.Close()
+			close(failed)
+		}
+	})
+	x.fs.FailWrite(1)
+	x.append(x.batch(300))
+	within(t, "OnFail", func() { <-failed })
+	_ = x.log.Close()
+
+	y := newThreaded(t, nil)
+	y.append(y.batch(300))
+	if err := y.log.Close(); err != nil {
+		t.Fatal(err)
+	}
+	mustBe(t, y.thread.Append([]*record.Batch{y.batch(300)}), aof.ErrClosed)
+	y.open(aof.ThreadOptions{})
+	mustEqual(t, y.log.LastIndex(), 1)
+	y.close()
 }

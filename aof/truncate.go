@@ -298,6 +298,8 @@ func (c *truncation) finish() {
 	l.segs = kept
 	l.sealed = slices.DeleteFunc(l.sealed, func(s *segment) bool { return s.gone.Load() })
 	l.last, l.copied = c.last, c.last
+	l.truncations++
+	l.wakeThread()
 	l.durable.Store(c.last)
 	l.countRoom()
 	l.stats.Segments.Store(int64(len(l.segs)))
