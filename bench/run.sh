@@ -3,12 +3,16 @@
 #
 #   ROUNDS=3 DUR=5s PARTS="produce open" bench/run.sh
 #
-#   PARTS     produce async open ndjson consume idle restart (default: all)
-#   ROUNDS    interleaved rounds (3), DUR of one measurement (5s), MESSAGES of the restart part
-#   OUT       where report.md, raw.json, pictures and logs go, and data while it runs (bench/out)
+#   PARTS     produce async open ndjson consume idle restart, and with three nodes cluster leader failover rejoin
+#             (default: all)
+#   ROUNDS    interleaved rounds (3), DUR of one measurement (5s), MESSAGES of the parts restart and rejoin (8000000)
+#   LEADER_D  how long the part leader lasts (60s), KILLS of the part failover (20)
+#   REJOIN_MESSAGES  that a follower misses in the part rejoin (1000000)
+#   OUT       where report.md, raw.json, facts.json, pictures and logs go, and data while it runs (bench/out)
 #   AYDER     the server (bin/ayder, which `make build` leaves; built here if missing)
 #   FLOOR_C   source of the floor program (../shared/floor/floor.c if it is there)
-#   REDIS     redis-server (the one in the PATH), NATS: nats-server (built from bench/peers/peers.mod)
+#   REDIS     redis-server (the one in the PATH), NATS: nats-server (built from bench/peers/peers.mod),
+#             ETCD: etcd (built from bench/peers/etcd)
 #
 # A peer that cannot be had is left out with a message.
 set -eu
@@ -18,26 +22,38 @@ AYDER=${AYDER:-bin/ayder}
 FLOOR_C=${FLOOR_C:-../shared/floor/floor.c}
 REDIS=${REDIS:-$(command -v redis-server || true)}
 NATS=${NATS:-}
+ETCD=${ETCD:-}
+ETCD_BENCH=
 FLOOR=
 mkdir -p "$OUT/bin"
+BIN=$(cd "$OUT/bin" && pwd)
 
 [ -x "$AYDER" ] || go build -o "$AYDER" ./cmd/ayder
-go build -o "$OUT/bin/" ./bench/ayder-bench ./bench/nethttp ./bench/plot ./bench/suite
+go build -o "$BIN/" ./bench/ayder-bench ./bench/nethttp ./bench/plot ./bench/suite ./tools/certs
 [ -n "$REDIS" ] || echo "no redis-server in the PATH: without redis" >&2
 if [ -z "$NATS" ]; then
-	if go build -modfile=bench/peers/peers.mod -o "$OUT/bin/nats-server" github.com/nats-io/nats-server/v2; then
-		NATS=$OUT/bin/nats-server
+	if go build -modfile=bench/peers/peers.mod -o "$BIN/nats-server" github.com/nats-io/nats-server/v2; then
+		NATS=$BIN/nats-server
 	else
 		echo "nats-server cannot be built: without nats" >&2
 	fi
 fi
-if [ -f "$FLOOR_C" ] && cc -O2 -pthread -o "$OUT/bin/floor" "$FLOOR_C" 2>"$OUT/floor-build.log"; then
-	FLOOR=$OUT/bin/floor
+# etcd is a module of its own, which names the server as a tool.
+if (cd bench/peers/etcd && go build -o "$BIN/etcd-bench" . && { [ -n "$ETCD" ] || go build -o "$BIN/etcd" go.etcd.io/etcd/server/v3; }); then
+	ETCD=${ETCD:-$BIN/etcd}
+	ETCD_BENCH=$BIN/etcd-bench
+else
+	ETCD=
+	echo "etcd cannot be built: without etcd" >&2
+fi
+if [ -f "$FLOOR_C" ] && cc -O2 -pthread -o "$BIN/floor" "$FLOOR_C" 2>"$OUT/floor-build.log"; then
+	FLOOR=$BIN/floor
 else
 	echo "no floor program ($FLOOR_C): without floor" >&2
 fi
 
-exec "$OUT/bin/suite" -out "$OUT" -rounds "${ROUNDS:-3}" -d "${DUR:-5s}" ${WARMUP:+-warmup "$WARMUP"} \
+exec "$BIN/suite" -out "$OUT" -rounds "${ROUNDS:-3}" -d "${DUR:-5s}" ${WARMUP:+-warmup "$WARMUP"} \
 	${MESSAGES:+-messages "$MESSAGES"} ${PARTS:+-parts "$PARTS"} \
-	-ayder "$AYDER" -bench "$OUT/bin/ayder-bench" -nethttp "$OUT/bin/nethttp" -plot "$OUT/bin/plot" \
-	-redis "$REDIS" -nats "$NATS" -floor "$FLOOR"
+	${LEADER_D:+-leader-d "$LEADER_D"} ${KILLS:+-kills "$KILLS"} ${REJOIN_MESSAGES:+-rejoin-messages "$REJOIN_MESSAGES"} \
+	-ayder "$AYDER" -bench "$BIN/ayder-bench" -nethttp "$BIN/nethttp" -plot "$BIN/plot" -certs "$BIN/certs" \
+	-redis "$REDIS" -nats "$NATS" -floor "$FLOOR" -etcd "$ETCD" -etcd-bench "$ETCD_BENCH"

@@ -51,6 +51,7 @@ type trio struct {
 	addrs  []string
 	leader atomic.Int32
 	fresh  atomic.Bool
+	unsure atomic.Int32 // how many topics the leader refuses first
 }
 
 func startTrio(t *testing.T) *trio {
@@ -63,6 +64,8 @@ func startTrio(t *testing.T) *trio {
 			switch leads := g.leader.Load() == i; {
 			case r.URL.Path == "/metrics_ha" && r.Header.Get("Accept") == "application/json" && r.Header.Get("Authorization") == "Bearer dev":
 				fmt.Fprintf(w, `{"ok":true,"role":%q,"fresh_quorum":%t}`, map[bool]string{true: "leader", false: "follower"}[leads], g.fresh.Load())
+			case leads && r.URL.Path == "/broker/topics" && g.unsure.Add(-1) >= 0:
+				w.WriteHeader(http.StatusServiceUnavailable)
 			case !leads:
 				w.Header().Set("Location", "http://"+g.addrs[g.leader.Load()])
 				w.WriteHeader(http.StatusTemporaryRedirect)
@@ -86,6 +89,7 @@ func TestLeaderIsMeasured(t *testing.T) {
 	g := startTrio(t)
 	for i := range int32(3) {
 		g.leader.Store(i)
+		g.unsure.Store(i)
 		r := bench(t, 0, "-addr", strings.Join(g.addrs, ","), "-pid", g.pids(), "-c", "3", "-n", "50", "-warmup", "0s")
 		if r.Leader != g.addrs[i] || r.LeaderMoved || r.Requests != 50 || r.ErrorCount() != 0 {
 			t.Errorf("leader %d: %+v", i, r)

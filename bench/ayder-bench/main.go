@@ -67,14 +67,8 @@ func measure(c *config) (*measurement, error) {
 	if c.target == "disk" {
 		return measureDisk(c)
 	}
-	if err := c.pin(); err != nil {
-		return nil, err
-	}
-	d, err := c.dialect()
+	d, err := approach(c)
 	if err != nil {
-		return nil, err
-	}
-	if err := setUp(c, d); err != nil {
 		return nil, err
 	}
 	if err := prefill(c); err != nil {
@@ -91,6 +85,25 @@ func measure(c *config) (*measurement, error) {
 		}
 	}
 	return measured(c, l, d)
+}
+
+// approach finds the server, and makes what the load is sent to.
+func approach(c *config) (dialect, error) {
+	if len(c.nodes) > 1 {
+		return await(func() (dialect, error) { return approachOnce(c) }) // who led a moment ago need not lead now
+	}
+	return approachOnce(c)
+}
+
+func approachOnce(c *config) (dialect, error) {
+	if err := c.pin(); err != nil {
+		return nil, err
+	}
+	d, err := c.dialect()
+	if err != nil {
+		return nil, err
+	}
+	return d, setUp(c, d)
 }
 
 // measured is the phase that counts.

@@ -25,6 +25,7 @@ func (l *lab) host(b *strings.Builder) {
 		{"Go", runtime.Version()},
 		{"redis", firstLine(output(l.redis, "--version"))},
 		{"nats", firstLine(output(l.nats, "--version"))},
+		{"etcd", firstLine(output(l.etcd, "--version"))},
 		{"rounds", fmt.Sprintf("%d of %v after %v of warming up, servers interleaved, medians", l.rounds, l.duration, l.warmup)},
 	} {
 		if fact[1] != "" {

@@ -27,6 +27,8 @@ type lab struct {
 	work    string // data directories; removed at the end
 	starts  int    // numbers them
 	servers map[string]*peers.Process
+	groups  map[string]*group // clusters
+	dirs    map[string]string // where each server has its data
 	runs    []sample
 	facts   map[string][]float64 // figures that are not runs of ayder-bench
 }
@@ -54,7 +56,10 @@ func newLab(ctx context.Context, s settings, log io.Writer) (*lab, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &lab{settings: s, ctx: ctx, log: log, work: work, servers: map[string]*peers.Process{}, facts: map[string][]float64{}}, nil
+	return &lab{
+		settings: s, ctx: ctx, log: log, work: work, servers: map[string]*peers.Process{}, groups: map[string]*group{},
+		dirs: map[string]string{}, facts: map[string][]float64{},
+	}, nil
 }
 
 // close removes the data.
@@ -69,6 +74,9 @@ func (l *lab) runPart(p part) error {
 	fmt.Fprintf(l.log, "== %s\n", p.name)
 	err := p.run(l)
 	for name := range l.servers {
+		err = errors.Join(err, l.stop(name))
+	}
+	for name := range l.groups {
 		err = errors.Join(err, l.stop(name))
 	}
 	return err
@@ -103,6 +111,14 @@ func (l *lab) start(names ...string) error {
 
 // startIn runs one server on a directory that may already hold its data.
 func (l *lab) startIn(name, dir string) error {
+	l.dirs[name] = dir
+	specs, isCluster, err := l.clusterSpecs(name, dir)
+	if err != nil || isCluster && specs == nil {
+		return err
+	}
+	if isCluster {
+		return l.startGroup(name, specs)
+	}
 	addr, err := peers.FreeAddr()
 	if err != nil {
 		return err
@@ -139,8 +155,15 @@ func (l *lab) spec(name, addr, dir string) (peers.Spec, error) {
 	return peers.Spec{}, nil
 }
 
-// stop ends one server.
+// has tells whether a server runs.
+func (l *lab) has(name string) bool { return l.servers[name] != nil || l.groups[name] != nil }
+
+// stop ends one server, or all nodes of a cluster.
 func (l *lab) stop(name string) error {
+	if g := l.groups[name]; g != nil {
+		delete(l.groups, name)
+		return g.stop()
+	}
 	p := l.servers[name]
 	delete(l.servers, name)
 	return p.Stop()
@@ -159,20 +182,33 @@ type cell struct {
 func (l *lab) interleave(partName string, cells []cell) error {
 	for round := range l.rounds {
 		for _, c := range cells {
-			if c.server != disk && l.servers[c.server] == nil {
+			if c.server != disk && !l.has(c.server) {
 				continue
 			}
-			r, err := l.measure(c, round)
-			if err != nil {
-				return fmt.Errorf("%s, %s: %w", c.server, c.load, err)
+			if err := l.once(partName, c, round); err != nil {
+				return err
 			}
-			l.runs = append(l.runs, sample{partName, c.server, c.load, round, r})
-			fmt.Fprintf(l.log, "round %d  %-12s %-18s %9.0f/s  p50 %s  p99 %s  errors %d\n", round+1, c.server, c.load,
-				r.RequestsPerS, result.FormatMicros(r.Latency.P50), result.FormatMicros(r.Latency.P99), r.ErrorCount())
-			time.Sleep(l.pause)
 		}
 	}
 	return nil
+}
+
+// once measures one cell and keeps the result.
+func (l *lab) once(partName string, c cell, round int) error {
+	r, err := l.measure(c, round)
+	if err != nil {
+		return fmt.Errorf("%s, %s: %w", c.server, c.load, err)
+	}
+	l.note(partName, c, round, r)
+	time.Sleep(l.pause)
+	return nil
+}
+
+// note keeps a result.
+func (l *lab) note(partName string, c cell, round int, r *result.Result) {
+	l.runs = append(l.runs, sample{partName, c.server, c.load, round, r})
+	fmt.Fprintf(l.log, "round %d  %-14s %-18s %9.0f/s  p50 %s  p99 %s  errors %d\n", round+1, c.server, c.load,
+		r.RequestsPerS, result.FormatMicros(r.Latency.P50), result.FormatMicros(r.Latency.P99), r.ErrorCount())
 }
 
 // measure runs ayder-bench once.
@@ -181,6 +217,9 @@ func (l *lab) measure(c cell, round int) (*result.Result, error) {
 	for _, arg := range c.args {
 		args = append(args, expand(arg, round))
 	}
+	if c.server == etcdThree {
+		return l.etcdPuts(args)
+	}
 	return l.generate(args)
 }
 
@@ -188,6 +227,11 @@ func (l *lab) measure(c cell, round int) (*result.Result, error) {
 func (l *lab) target(server string) []string {
 	if server == disk {
 		return []string{"-target", "disk", "-dir", l.work}
+	}
+	if g := l.groups[server]; g != nil && server == natsR3 {
+		return append(g.target(), "-target", nats)
+	} else if g != nil {
+		return g.target()
 	}
 	p := l.servers[server]
 	args := []string{"-addr", p.Addr, "-pid", strconv.Itoa(p.PID())}
@@ -208,16 +252,23 @@ func expand(arg string, round int) string {
 // generate runs ayder-bench and reads its JSON. Failed requests are no error here:
 // the report shows them.
 func (l *lab) generate(args []string) (*result.Result, error) {
-	args = append(args, "-json", "-", "-allow-errors")
+	return l.load(l.bench, append(args, "-json", "-", "-allow-errors"))
+}
+
+// etcdPuts is generate for etcd, which has a load generator of its own with fewer flags.
+func (l *lab) etcdPuts(args []string) (*result.Result, error) { return l.load(l.etcdBench, args) }
+
+// load runs a load generator.
+func (l *lab) load(program string, args []string) (*result.Result, error) {
 	var stdout, stderr bytes.Buffer
-	cmd := exec.CommandContext(l.ctx, l.bench, args...)
+	cmd := exec.CommandContext(l.ctx, program, args...)
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := cmd.Run(); err != nil {
-		return nil, fmt.Errorf("ayder-bench %q: %w: %s", args, err, stderr.Bytes())
+		return nil, fmt.Errorf("%s %q: %w: %s", filepath.Base(program), args, err, stderr.Bytes())
 	}
 	var r result.Result
 	if err := json.Unmarshal(stdout.Bytes(), &r); err != nil {
-		return nil, fmt.Errorf("ayder-bench %q: %w", args, err)
+		return nil, fmt.Errorf("%s %q: %w", filepath.Base(program), args, err)
 	}
 	return &r, nil
 }

@@ -7,13 +7,15 @@
 //
 //	parts.go    the list of parts, on one screen
 //	lab.go      starting servers, running the load generator, keeping every run
+//	group.go    clusters; rest.go waits until they have nothing to do
+//	writers.go  a load that outlives its leaders, through patient.go; audit.go looks for what it wrote
 //	summary.go  medians
 //	part_*.go   what each part measures, and the tables it makes of it
 //	markdown.go tables and the comparison with the issue's targets
 //	host.go     on what machine it was
 //
 // In bench/out (or -out) it leaves report.md to paste into BENCHMARKS.md, raw.json
-// with every single run, percentile files with their pictures, and the servers' logs.
+// with every single run, facts.json with what was measured otherwise, percentile files with their pictures, and the servers' logs.
 // A part that fails does not stop the others; the report says what failed, and the
 // exit code is 1.
 package main
@@ -51,10 +53,17 @@ type settings struct {
 	warmup   time.Duration
 	pause    time.Duration
 	out      string
-	messages int64 // of the restart part
+	messages int64         // of the restart and rejoin parts
+	calm     time.Duration // files at rest for so long before a cluster is measured
+
+	leaderTime     time.Duration // of the leader part
+	kills          int           // of the failover part
+	rejoinMessages int64         // that a follower misses
+	nodeFlags      []string      // of every node of a cluster of ayder
 
 	// Programs; an empty name leaves its part of the comparison out.
 	ayder, bench, nethttp, plot, redis, nats, floor string
+	etcd, etcdBench, certs                          string
 	floorMiB                                        int
 }
 
@@ -69,7 +78,9 @@ func parse(args []string, stderr io.Writer) (settings, error) {
 	f.DurationVar(&s.warmup, "warmup", time.Second, "before each measurement")
 	f.DurationVar(&s.pause, "pause", 300*time.Millisecond, "after each measurement, for what the load has left to do")
 	f.StringVar(&s.out, "out", "bench/out", "`directory` for the report; data lies there too while it runs")
-	f.Int64Var(&s.messages, "messages", 8_000_000, "of the restart part")
+	s.clusterFlags(f)
+	nodeFlags := f.String("node-flags", "", "further `flags` of every node of ayder's clusters, separated by blanks")
+	f.Int64Var(&s.messages, "messages", 8_000_000, "of the restart and rejoin parts")
 	f.StringVar(&s.ayder, "ayder", "bin/ayder", "server `program`")
 	f.StringVar(&s.bench, "bench", "", "ayder-bench `program`")
 	f.StringVar(&s.nethttp, "nethttp", "", "comparison `program` for pages")
@@ -81,8 +92,19 @@ func parse(args []string, stderr io.Writer) (settings, error) {
 	if err := f.Parse(args); err != nil {
 		return s, err
 	}
-	s.parts = strings.Fields(*names)
+	s.parts, s.nodeFlags = strings.Fields(*names), append([]string{"--backend", "uring"}, strings.Fields(*nodeFlags)...)
 	return s, s.check()
+}
+
+// clusterFlags are those of the parts with clusters.
+func (s *settings) clusterFlags(f *flag.FlagSet) {
+	f.DurationVar(&s.calm, "calm", time.Second, "files are unchanged for so long before a cluster is measured; 0: do not wait")
+	f.DurationVar(&s.leaderTime, "leader-d", time.Minute, "of the leader part")
+	f.IntVar(&s.kills, "kills", 20, "of leaders in the failover part")
+	f.Int64Var(&s.rejoinMessages, "rejoin-messages", 1_000_000, "that a follower misses")
+	f.StringVar(&s.etcd, "etcd", "", "etcd `program`")
+	f.StringVar(&s.etcdBench, "etcd-bench", "", "its load generator, a `program`")
+	f.StringVar(&s.certs, "certs", "", "`program` that makes certificates (tools/certs)")
 }
 
 // check refuses what could not run.
@@ -90,8 +112,8 @@ func (s *settings) check() error {
 	if s.bench == "" {
 		return errors.New("-bench is missing")
 	}
-	if s.rounds < 1 || s.duration <= 0 {
-		return fmt.Errorf("%d rounds of %v", s.rounds, s.duration)
+	if s.rounds < 1 || s.duration <= 0 || s.leaderTime <= 0 || s.kills < 1 {
+		return fmt.Errorf("%d rounds of %v, %v at the leader, %d kills", s.rounds, s.duration, s.leaderTime, s.kills)
 	}
 	for _, name := range s.parts {
 		if _, ok := findPart(name); !ok {
@@ -125,12 +147,14 @@ func run(ctx context.Context, args []string, log io.Writer) error {
 
 // write leaves the report and the raw data.
 func (l *lab) write(failed []error) error {
-	raw, err := json.MarshalIndent(l.runs, "", " ")
-	if err != nil {
-		return fmt.Errorf("raw data: %w", err)
-	}
-	if err := os.WriteFile(filepath.Join(l.out, "raw.json"), raw, 0o644); err != nil {
-		return err
+	for file, data := range map[string]any{"raw.json": l.runs, "facts.json": l.facts} {
+		raw, err := json.MarshalIndent(data, "", " ")
+		if err != nil {
+			return fmt.Errorf("raw data: %w", err)
+		}
+		if err := os.WriteFile(filepath.Join(l.out, file), raw, 0o644); err != nil {
+			return err
+		}
 	}
 	name := filepath.Join(l.out, "report.md")
 	if err := os.WriteFile(name, []byte(l.report(failed)), 0o644); err != nil {

@@ -110,5 +110,8 @@ func (l *lab) errorsNote(b *strings.Builder, partName string) {
 		if r.Part == partName && r.Result.ErrorCount() > 0 {
 			fmt.Fprintf(b, "- %s, %s, round %d: **%d failed requests** %v\n", r.Server, r.Load, r.Round+1, r.Result.ErrorCount(), r.Result.Errors)
 		}
+		if r.Part == partName && r.Result.LeaderMoved {
+			fmt.Fprintf(b, "- %s, %s, round %d: **another node led in the end**\n", r.Server, r.Load, r.Round+1)
+		}
 	}
 }

@@ -79,7 +79,7 @@ func reportOpen(l *lab, b *strings.Builder) {
 	for _, rate := range openRates {
 		fmt.Fprintf(b, "### %s\n\n", rateLoad(rate))
 		table(b, append([]string{"client side", "answered/s"}, result.Columns...), l.clientRows(rateLoad(rate)))
-		if rows := l.stageRows(rateLoad(rate)); len(rows) > 0 {
+		if rows := l.stageRows("open", uring, rateLoad(rate)); len(rows) > 0 {
 			table(b, append([]string{"server side, ayder uring", ""}, result.Columns...), rows)
 		}
 		if _, err := os.Stat(l.picture(rate)); err == nil {
@@ -101,9 +101,9 @@ func (l *lab) clientRows(load string) [][]string {
 }
 
 // stageRows is one line per stage, in the order of a request's way.
-func (l *lab) stageRows(load string) [][]string {
+func (l *lab) stageRows(partName, server, load string) [][]string {
 	var rows [][]string
-	stages := l.stages("open", uring, load)
+	stages := l.stages(partName, server, load)
 	for _, name := range []string{"recv_parse", "queue", "server", "commit", "total"} {
 		if p, ok := stages[name]; ok && p.Count > 0 {
 			rows = append(rows, append([]string{name, ""}, percentileTexts(p)...))

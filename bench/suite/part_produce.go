@@ -60,8 +60,16 @@ func produceColumns(s summary) []string {
 	}
 	return []string{
 		perSecond(s.requestsPerS), result.FormatMicros(s.latency.P50), result.FormatMicros(s.latency.P99),
-		fmt.Sprintf("%.1f (%.1f)", s.serverCPU, s.clientCPU),
+		cpuText(s),
 	}
+}
+
+// cpuText is processor time per million requests.
+func cpuText(s summary) string {
+	if s.followerCPU > 0 {
+		return fmt.Sprintf("%.1f + %.1f (%.1f)", s.serverCPU, s.followerCPU, s.clientCPU)
+	}
+	return fmt.Sprintf("%.1f (%.1f)", s.serverCPU, s.clientCPU)
 }
 
 // reportDisk puts the yardstick below the table.

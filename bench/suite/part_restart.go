@@ -96,9 +96,14 @@ func (l *lab) readEverything(want int64) error {
 
 // readPartition counts messages from offset 0, and checks that pages join.
 func readPartition(addr string, partition int) (int64, error) {
+	return readMessages(addr, "bench", partition, func(int64, string) error { return nil })
+}
+
+// readMessages does the same for any topic, and shows every message to visit.
+func readMessages(addr, topic string, partition int, visit func(offset int64, message string) error) (int64, error) {
 	client := http.Client{Timeout: time.Minute}
 	for offset := int64(0); ; {
-		target := fmt.Sprintf("http://%s/broker/consume/bench/verify/%d?offset=%d&limit=%d", addr, partition, offset, restartPage)
+		target := fmt.Sprintf("http://%s/broker/consume/%s/verify/%d?offset=%d&limit=%d", addr, topic, partition, offset, restartPage)
 		p, err := readPage(&client, target)
 		if err != nil {
 			return offset, fmt.Errorf("partition %d at %d: %w", partition, offset, err)
@@ -109,6 +114,9 @@ func readPartition(addr string, partition int) (int64, error) {
 		for i, m := range p.Messages {
 			if m.Offset != offset+int64(i) {
 				return offset, fmt.Errorf("partition %d: message %d of the page at %d has offset %d", partition, i, offset, m.Offset)
+			}
+			if err := visit(m.Offset, m.Value); err != nil {
+				return offset, err
 			}
 		}
 		if len(p.Messages) == 0 {
@@ -121,7 +129,8 @@ func readPartition(addr string, partition int) (int64, error) {
 // page is what matters of a page here.
 type page struct {
 	Messages []struct {
-		Offset int64 `json:"offset"`
+		Offset int64  `json:"offset"`
+		Value  string `json:"value"`
 	} `json:"messages"`
 	NextOffset int64 `json:"next_offset"`
 }

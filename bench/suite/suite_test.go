@@ -24,6 +24,8 @@ func TestMain(m *testing.M) {
 		os.Exit(playBench(os.Args[1:]))
 	case "serve-role":
 		playServer(os.Args[1:])
+	case "certs-role":
+		os.Exit(0)
 	default:
 		os.Exit(m.Run())
 	}
@@ -90,7 +92,13 @@ func TestParse(t *testing.T) {
 		t.Errorf("all parts are not the default: %v, %v", s.parts, err)
 	}
 	for _, args := range [][]string{
-		nil, {"-bench", "b", "-parts", "dance"}, {"-bench", "b", "-rounds", "0"}, {"-bench", "b", "-d", "0s"}, {"-nonsense"},
+		nil,
+		{"-bench", "b", "-parts", "dance"},
+		{"-bench", "b", "-rounds", "0"},
+		{"-bench", "b", "-d", "0s"},
+		{"-nonsense"},
+		{"-bench", "b", "-kills", "0"},
+		{"-bench", "b", "-leader-d", "0s"},
 	} {
 		if _, err := parse(args, io.Discard); err == nil {
 			t.Errorf("%q was taken", args)
@@ -199,8 +207,9 @@ func servePages(t *testing.T, n int64, twist func(*page)) string {
 		p := page{NextOffset: min(offset+limit, n)}
 		for o := offset; o < p.NextOffset; o++ {
 			p.Messages = append(p.Messages, struct {
-				Offset int64 `json:"offset"`
-			}{o})
+				Offset int64  `json:"offset"`
+				Value  string `json:"value"`
+			}{Offset: o})
 		}
 		twist(&p)
 		_ = json.NewEncoder(w).Encode(p)

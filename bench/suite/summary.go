@@ -17,7 +17,8 @@ type summary struct {
 	requestsPerS float64
 	messagesPerS float64
 	latency      result.Percentiles
-	serverCPU    float64 // s per million requests
+	serverCPU    float64 // s per million requests; of a cluster, the leader's
+	followerCPU  float64 // of a follower on average; 0: there is none
 	clientCPU    float64
 	rssMiB       float64
 }
@@ -39,9 +40,19 @@ func (l *lab) find(partName, server, load string) summary {
 	s.latency = medianPercentiles(list, func(r *result.Result) result.Percentiles { return r.Latency })
 	if s.rounds > 0 && list[0].Server != nil {
 		s.serverCPU = middle(list, func(r *result.Result) float64 { return r.Server.CPU.PerMillionS })
+		s.followerCPU = middle(list, followerCPU)
 		s.rssMiB = middle(list, func(r *result.Result) float64 { return float64(r.Server.RSSBytes) / (1 << 20) })
 	}
 	return s
+}
+
+// followerCPU is what a follower used on average.
+func followerCPU(r *result.Result) float64 {
+	sum := 0.0
+	for _, f := range r.Followers {
+		sum += f.CPU.PerMillionS
+	}
+	return sum / float64(max(len(r.Followers), 1))
 }
 
 // middle is the median of one figure.
