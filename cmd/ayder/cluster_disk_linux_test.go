@@ -1,0 +1,138 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"ayder/internal/testkit/proc"
+)
+
+// A node whose disk runs full. A follower that cannot take more keeps nobody else from writing, and catches up when
+// there is room. A leader that cannot either gives its place to a node that can, or says 507; it never answers what it
+// cannot keep.
+
+const slabBytes = 800_000 // a message: few of them fill a disk
+
+// runWithSmallDisk starts three nodes, one of which, not the founder, has a small disk in memory.
+func runWithSmallDisk(t *testing.T) (g *group, small *groupNode, d *proc.Disk) {
+	t.Helper()
+	if err := proc.DiskTools(); err != nil {
+		t.Skip("no disk to fill here: ", err)
+	}
+	d, err := proc.NewMemoryDisk(t.TempDir(), diskBytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := d.Remove(); err != nil {
+			t.Error(err)
+		}
+	})
+	g = newGroup(t, 3, proc.Options{Args: []string{"--raft-priority-hold-ms", "3600000"}})
+	small = g.nodes[1]
+	small.options.Dir = filepath.Join(d.Mount, "data")
+	g.start(g.nodes...)
+	return g, small, d
+}
+
+// lead makes a node the leader.
+func (g *group) lead(n *groupNode) {
+	g.t.Helper()
+	g.eventually(n.id+" leads", func() bool {
+		if g.leader() == n {
+			return true
+		}
+		g.any("POST", "/ha/transfer", []byte(named(n)))
+		return false
+	})
+}
+
+// putSlabs appends counted messages of a fixed size, and insists on their offsets.
+func (g *group) putSlabs(from, count int) {
+	g.t.Helper()
+	for i := from; i < from+count; i++ {
+		if a := g.put("fill", 0, counted(i, slabBytes)); a.Offset != uint64(i) {
+			g.t.Fatalf("message %d is at offset %d", i, a.Offset)
+		}
+	}
+}
+
+// slabs are what putSlabs has appended.
+func slabs(count int) (all [][]byte) {
+	for i := range count {
+		all = append(all, counted(i, slabBytes))
+	}
+	return all
+}
+
+func TestFullDiskOfAFollower(t *testing.T) {
+	g, small, d := runWithSmallDisk(t)
+	g.lead(g.nodes[0])
+	ballast := putBallast(t, d)
+	const count = (diskBytes - ballastBytes/2) / slabBytes // more than fits beside the ballast, less than fits without
+	g.putSlabs(0, count)
+	if !small.running() {
+		t.Fatalf("the node with the full disk has ended: %s", small.Log())
+	}
+	if err := os.Remove(ballast); err != nil {
+		t.Fatal(err)
+	}
+	g.mustAllHold("fill", 0, slabs(count))
+}
+
+// Where all are full, clients are told so, with 507, and writes go on when there is room again.
+func TestFullDisksEverywhere(t *testing.T) {
+	if err := proc.DiskTools(); err != nil {
+		t.Skip("no disk to fill here: ", err)
+	}
+	g := newGroup(t, 3, proc.Options{})
+	var disks []*proc.Disk
+	for _, n := range g.nodes {
+		d, err := proc.NewMemoryDisk(t.TempDir(), diskBytes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := d.Remove(); err != nil {
+				t.Error(err)
+			}
+		})
+		n.options.Dir = filepath.Join(d.Mount, "data")
+		disks = append(disks, d)
+	}
+	g.start(g.nodes...)
+	var ballast []string
+	for _, d := range disks {
+		ballast = append(ballast, putBallast(t, d))
+	}
+	count := 0
+	full := func() bool {
+		r, err := follow(g.leader().http, "POST", "/broker/topics/fill/produce?partition=0", counted(count, slabBytes))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Status == 507 {
+			mustBeDiskFull(t, &r)
+			return true
+		}
+		if r.Status == 200 {
+			count++
+		} else if r.Status != 503 && r.Status != 504 {
+			t.Fatalf("message %d: %s", count, &r)
+		}
+		return false
+	}
+	g.eventually("the disks are full", full)
+	for _, path := range ballast {
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	g.put("fill", 1, []byte("there is room again"))
+	for _, n := range g.nodes {
+		if got := g.holds(n, "fill", 0, uint64(count)); string(got[0]) != string(counted(0, slabBytes)) {
+			t.Errorf("%s holds something else", n.id)
+		}
+	}
+}
