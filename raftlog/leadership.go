@@ -217,9 +217,15 @@ func (n *Node) tend() {
 	}
 }
 
+// room tells whether a batch may be proposed: there is a place for it in the log, and the disk is not so far behind that
+// StoreLogs would have to wait, which keeps raft from hearing anything, a transfer of leadership included.
+func (n *Node) room() bool {
+	return n.o.Log.Room() && n.o.Log.LastIndex()-n.o.Log.Durable() < backlogAdmitMax
+}
+
 // wakeRefused wakes the loops that had no room.
 func (n *Node) wakeRefused() {
-	if !n.o.Log.Room() {
+	if !n.room() {
 		return
 	}
 	n.mu.Lock()
@@ -286,7 +292,10 @@ func (d *diskWatch) look(n *Node) {
 		n.o.Logger.Warn("the disk hangs: leadership goes to another node", "for", stuck.Round(time.Millisecond))
 		ctx, cancel := context.WithTimeout(context.Background(), transferTimeout)
 		defer cancel()
-		if err := n.Transfer(ctx, ""); err != nil {
+		switch err := n.Transfer(ctx, ""); {
+		case errors.Is(err, context.DeadlineExceeded): // raft itself waits for the disk; without this process the others elect
+			n.fatal(fmt.Errorf("no write has reached the disk for %v, and leadership cannot be handed over: %w", stuck.Round(time.Second), err))
+		case err != nil:
 			n.o.Logger.Warn("leadership was not handed over", "error", err)
 		}
 	}

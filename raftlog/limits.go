@@ -8,7 +8,8 @@ import (
 
 // Limits and defaults of a node.
 const (
-	backlogEntriesMax    = 256       // entries placed and not yet on this disk
+	backlogEntriesMax    = 4096      // entries placed and not yet on this disk
+	backlogAdmitMax      = 256       // at which no more are proposed here
 	cacheEntries         = 8192      // newest entries kept in memory as raft uses them
 	cacheBytes           = 32 << 20  // and their bytes
 	loadedBytesKept      = 512 << 10 // memory of a batch that held another node's frame

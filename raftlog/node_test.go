@@ -233,7 +233,10 @@ func (c *testCluster) write(first, n int) (want []string) {
 		v := fmt.Sprintf("v%d", i)
 		until(c.t, "commit of "+v, func() bool {
 			err := c.leader().propose(v, uint64(i))
-			if err != nil && !errors.Is(err, ErrNotLeader) {
+			switch {
+			case errors.Is(err, ErrLeadershipLost): // the next leader knows what became of it
+				return slices.Contains(c.leader().values(), v)
+			case err != nil && !errors.Is(err, ErrNotLeader):
 				c.t.Fatal(err)
 			}
 			return err == nil

@@ -65,7 +65,7 @@ func (p *Proposer) Admit() error {
 	if !n.accepting.Load() {
 		return ErrNotLeader
 	}
-	if n.o.Log.Room() {
+	if n.room() {
 		return nil
 	}
 	p.refused.Store(true)
