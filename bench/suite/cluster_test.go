@@ -65,7 +65,7 @@ func (c *trio) metrics(w http.ResponseWriter, node int) {
 	if node == c.leader {
 		role, lag = "leader", 0
 	}
-	fmt.Fprintf(w, `{"role":%q,"term":%d,"fresh_quorum":true,"commit_index":10,"applied_index":%d,"lag":%d}`, role, c.leader+1, 10-lag, lag)
+	fmt.Fprintf(w, `{"role":%q,"term":%d,"fresh_quorum":true,"last_index":10,"applied_index":%d,"lag":%d}`, role, c.leader+1, 10-lag, lag)
 }
 
 func (c *trio) write(w http.ResponseWriter, r *http.Request, node int) {

@@ -139,8 +139,8 @@ type standing struct {
 	Role    string `json:"role"`
 	Term    uint64 `json:"term"`
 	Fresh   bool   `json:"fresh_quorum"`
-	Commit  uint64 `json:"commit_index"`
 	Applied uint64 `json:"applied_index"`
+	Last    uint64 `json:"last_index"`
 	Lag     uint64 `json:"lag"`
 }
 
@@ -189,6 +189,16 @@ func (g *group) leader(ctx context.Context) (leader int, s standing, err error) 
 		return false, err
 	})
 	return leader, s, err
+}
+
+// quiet waits until the leader has nothing in flight and says where its log ends. Nobody may write meanwhile.
+func (g *group) quiet(ctx context.Context) (index uint64, err error) {
+	err = eventually(ctx, "nothing is in flight", func() (bool, error) {
+		_, s, err := g.leader(ctx)
+		index = s.Last
+		return err == nil && s.Applied == s.Last, err
+	})
+	return index, err
 }
 
 // caughtUp waits until a node is ready, has applied everything up to an index, and knows of nothing that it lacks.

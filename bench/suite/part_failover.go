@@ -83,12 +83,12 @@ func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond)
 
 // auditAll asks every node for what was acknowledged, once it has all that the leader has.
 func (l *lab) auditAll(g *group, ws *writers) error {
-	_, leader, err := g.leader(l.ctx)
+	last, err := g.quiet(l.ctx)
 	if err != nil {
 		return err
 	}
 	for _, p := range g.nodes {
-		if err := caughtUp(l.ctx, p.Addr, leader.Commit); err != nil {
+		if err := caughtUp(l.ctx, p.Addr, last); err != nil {
 			return err
 		}
 		v, err := ws.audit(p.Addr)

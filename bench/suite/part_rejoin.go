@@ -64,7 +64,7 @@ func (l *lab) rejoin(g *group) (int64, error) {
 	if err != nil {
 		return n, err
 	}
-	_, s, err := g.leader(l.ctx)
+	last, err := g.quiet(l.ctx)
 	if err != nil {
 		return n, err
 	}
@@ -72,7 +72,7 @@ func (l *lab) rejoin(g *group) (int64, error) {
 	if err := g.restart(l.ctx, i, l.out); err != nil {
 		return n, err
 	}
-	if err := caughtUp(l.ctx, g.nodes[i].Addr, s.Commit); err != nil {
+	if err := caughtUp(l.ctx, g.nodes[i].Addr, last); err != nil {
 		return n, err
 	}
 	l.fact("rejoin seconds", time.Since(begin).Seconds())
