@@ -203,6 +203,7 @@ func (n *Node) tend() {
 	defer tick.Stop()
 	var better betterLeader
 	var disk diskWatch
+	var full fullDisk
 	for i := 0; ; i++ {
 		select {
 		case <-n.stop:
@@ -211,6 +212,7 @@ func (n *Node) tend() {
 		}
 		n.wakeRefused()
 		disk.look(n)
+		full.look(n)
 		if i%priorityTicks == 0 {
 			better.look(n)
 		}
@@ -238,20 +240,29 @@ func (n *Node) wakeRefused() {
 	}
 }
 
-// betterLeader hands leadership to a node of higher priority that has been fit for a while.
+// betterLeader hands leadership to a node of higher priority that has been fit for a while. One that gave it away itself,
+// because its disk is full or an operator said so, is left in peace for some time.
 type betterLeader struct {
-	id    string
-	since time.Time
+	id     string
+	since  time.Time
+	before string               // who led before this node
+	term   uint64               // that before is of
+	spared map[string]time.Time // until when
 }
 
 func (b *betterLeader) look(n *Node) {
 	if !n.leading.Load() {
 		b.id = ""
+		if p, ok := n.Leader(); ok && p.ID != n.o.NodeID {
+			b.before = p.ID
+		}
 		return
 	}
+	s := n.Status()
+	b.spare(s)
 	mine, best := n.peer(n.o.NodeID), Peer{}
-	for _, m := range n.Status().Members {
-		if m.Voter && m.Priority > mine.Priority && m.Priority > best.Priority && n.fit(&m) {
+	for _, m := range s.Members {
+		if m.Voter && m.Priority > mine.Priority && m.Priority > best.Priority && n.fit(&m) && b.spared[m.ID].IsZero() {
 			best = m.Peer
 		}
 	}
@@ -262,12 +273,46 @@ func (b *betterLeader) look(n *Node) {
 		b.id, b.since = best.ID, now
 	case now.Sub(b.since) >= n.o.PriorityHold:
 		b.id = ""
-		ctx, cancel := context.WithTimeout(context.Background(), transferTimeout)
-		defer cancel()
-		if err := n.Transfer(ctx, best.ID); err != nil {
-			n.o.Logger.Warn("leadership was not handed to the preferred node", "to", best.ID, "error", err)
+		n.handOver(best.ID)
+	}
+}
+
+// spare notes at the beginning of a term that its predecessor is alive, and forgets who went away or whose time is up.
+func (b *betterLeader) spare(s *Status) {
+	now := time.Now()
+	for _, m := range s.Members {
+		if !m.Connected || now.After(b.spared[m.ID]) {
+			delete(b.spared, m.ID)
+		}
+		if s.Term != b.term && m.ID == b.before && m.Connected {
+			if b.spared == nil {
+				b.spared = make(map[string]time.Time)
+			}
+			b.spared[m.ID] = now.Add(spareTime)
 		}
 	}
+	b.term = s.Term
+}
+
+// handOver is Transfer for this node's own reasons.
+func (n *Node) handOver(id string) {
+	ctx, cancel := context.WithTimeout(context.Background(), transferTimeout)
+	defer cancel()
+	if err := n.Transfer(ctx, id); err != nil {
+		n.o.Logger.Warn("leadership was not handed over", "to", id, "error", err)
+	}
+}
+
+// fullDisk gives leadership away when there is no space for another segment here: another node may have some.
+type fullDisk struct{ tried time.Time }
+
+func (f *fullDisk) look(n *Node) {
+	if !n.leading.Load() || n.o.Log.Room() || !n.o.Log.Full() || time.Since(f.tried) < fullDiskRetry {
+		return
+	}
+	f.tried = time.Now()
+	n.o.Logger.Warn("the disk is full: leadership goes to another node", "node", n.o.NodeID)
+	n.handOver("")
 }
 
 // diskWatch notices a disk that neither writes nor fails. The leader's own sync is not waited for where others make a

@@ -41,6 +41,8 @@ const (
 	appliedPoll       = 20 * time.Millisecond
 	tendEvery         = 50 * time.Millisecond
 	priorityTicks     = 10               // looks at priorities every half second
+	spareTime         = 5 * time.Minute  // for which a node that gave leadership away is not given it back
+	fullDiskRetry     = 30 * time.Second // between attempts to give it away for want of space
 	diskHangsTransfer = 2 * time.Second  // leadership is given away
 	diskHangsExit     = 10 * time.Second // the process ends
 )

@@ -21,7 +21,8 @@ import (
 // A refusal is one line in the log of the node that refuses (refusalText): foreign CA, expired, none, another's name, no TLS
 // at all. A repeated refusal is repeated in the log every ten seconds.
 
-// TLSConfigs reads PEM files: the CA's certificate, this node's certificate and its key. server is for the listener,
+// TLSConfigs reads PEM files: the CA's certificate, this node's certificate, with those between it and the CA behind it if
+// there are any, and its key. server is for the listener,
 // client for the dialer. A certificate of this node's own that the others would refuse is an error.
 func TLSConfigs(caFile, certFile, keyFile, nodeID string) (server, client *tls.Config, err error) {
 	pool, err := loadCA(caFile)
@@ -32,7 +33,7 @@ func TLSConfigs(caFile, certFile, keyFile, nodeID string) (server, client *tls.C
 	if err != nil {
 		return nil, nil, fmt.Errorf("raftlog: certificate %s, key %s: %w", certFile, keyFile, err)
 	}
-	if err := checkOwn(own.Leaf, pool, nodeID); err != nil {
+	if err := checkOwn(&own, pool, nodeID); err != nil {
 		return nil, nil, fmt.Errorf("raftlog: certificate %s: %w", certFile, err)
 	}
 	server = &tls.Config{
@@ -40,8 +41,10 @@ func TLSConfigs(caFile, certFile, keyFile, nodeID string) (server, client *tls.C
 		ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool, SessionTicketsDisabled: true,
 	}
 	client = &tls.Config{
-		MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{own}, RootCAs: pool,
-		InsecureSkipVerify: true, // of the host's name alone: VerifyConnection does the rest, checkIdentity the name
+		MinVersion: tls.VersionTLS13, RootCAs: pool,
+		// Shown even to a server that names another CA, so that its refusal says what is wrong.
+		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &own, nil },
+		InsecureSkipVerify:   true, // of the host's name alone: VerifyConnection does the rest, checkIdentity the name
 		VerifyConnection: func(s tls.ConnectionState) error {
 			return verifyChain(s.PeerCertificates, pool, x509.ExtKeyUsageServerAuth)
 		},
@@ -62,13 +65,21 @@ func loadCA(file string) (*x509.CertPool, error) {
 }
 
 // checkOwn looks at this node's certificate as the others will, from both ends of a connection.
-func checkOwn(leaf *x509.Certificate, pool *x509.CertPool, nodeID string) error {
+func checkOwn(own *tls.Certificate, pool *x509.CertPool, nodeID string) error {
+	var chain []*x509.Certificate
+	for _, der := range own.Certificate {
+		c, err := x509.ParseCertificate(der)
+		if err != nil {
+			return err
+		}
+		chain = append(chain, c)
+	}
 	for _, use := range []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth} {
-		if err := verifyChain([]*x509.Certificate{leaf}, pool, use); err != nil {
+		if err := verifyChain(chain, pool, use); err != nil {
 			return errors.New(refusalText(err))
 		}
 	}
-	return checkName(leaf, nodeID)
+	return checkName(chain[0], nodeID)
 }
 
 // verifyChain verifies the first of certs, with the others as what may lie between it and the CA.

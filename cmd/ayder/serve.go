@@ -121,6 +121,7 @@ func apiOptions(c *config.Config, st *store, tokens *auth.Holder, e *metrics.Exp
 	}
 	if st.cluster != nil {
 		o.Cluster = st.cluster
+		o.WriteConcern = api.ConcernOf(c.HA.WriteConcern, len(c.HA.Nodes))
 	}
 	return o
 }
