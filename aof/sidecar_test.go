@@ -1,6 +1,7 @@
 package aof
 
 import (
+	"errors"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -143,14 +144,14 @@ func TestSidecarOfAGoneSegment(t *testing.T) {
 	c := encodeSidecar(s)
 	s.side.Store(c)
 	l.bury(s)
-	if _, err := c.mark(s.first); err != errGone {
+	if _, err := c.mark(s.first); !errors.Is(err, errGone) {
 		t.Error(err)
 	}
-	if _, err := c.from(s.sortedRuns()[0], 0, make([]entry, 0, 1)); err != errGone {
+	if _, err := c.from(s.sortedRuns()[0], 0, make([]entry, 0, 1)); !errors.Is(err, errGone) {
 		t.Error(err)
 	}
 	s.side.Store(nil)
-	if _, err := l.sidecar(s); err != errGone {
+	if _, err := l.sidecar(s); !errors.Is(err, errGone) {
 		t.Error(err)
 	}
 }

@@ -370,8 +370,8 @@ func (r *replicaRun) truncate() error {
 	for r.sub.Held() > 0 {
 		r.write()
 	}
-	if r.log.Err() != nil {
-		return nil
+	if err := r.log.Err(); err != nil {
+		return r.allowed(err)
 	}
 	low := max(r.committed, r.checkpoint)
 	if r.first > 1 {
