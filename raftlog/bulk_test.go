@@ -330,12 +330,38 @@ func TestInstallSnapshot(t *testing.T) {
 		if !bytes.Equal(got, data) || seen.LastLogIndex != 50 || string(seen.Configuration) != "members" || string(seen.ID) != "a" {
 			t.Errorf("%d bytes arrived, %+v", len(got), seen)
 		}
-		if a.match.of("b") != 50 {
-			t.Errorf("match index %d", a.match.of("b"))
+		if a.match.of("b") != 50 || !a.leaseStart().IsZero() {
+			t.Errorf("match index %d, lease from %v", a.match.of("b"), a.leaseStart())
 		}
 		time.Sleep(10 * travel)
 		if a.connections() != (connections{}) || b.connections() != (connections{}) {
 			t.Errorf("left behind: %+v, %+v", a.connections(), b.connections())
+		}
+	})
+}
+
+// TestInstallOfWhatIsThere is agreed to without raft, whose goroutine may be busy, and makes no lease: raft might know of a
+// newer leader.
+func TestInstallOfWhatIsThere(t *testing.T) {
+	onNet(t, 2, func(t *testing.T, nodes ...*wireNode) {
+		a, b := nodes[0], nodes[1]
+		asked := uint64(0)
+		b.restart(func(o *transportOptions) {
+			o.Have = func(index uint64) bool {
+				asked = index
+				return true
+			}
+		})
+		data := make([]byte, 3*chunkBytes)
+		resp, err := a.installs(bytes.NewReader(data), len(data))
+		if err != nil || !resp.Success || resp.Term != 2 || asked != 50 {
+			t.Errorf("%+v, %v, asked for %d", resp, err, asked)
+		}
+		if a.match.of("b") != 50 || !a.leaseStart().IsZero() {
+			t.Errorf("match index %d, lease from %v", a.match.of("b"), a.leaseStart())
+		}
+		if _, err := a.installs(strings.NewReader("cut"), len(data)); err == nil {
+			t.Error("a stream that was cut is agreed to")
 		}
 	})
 }

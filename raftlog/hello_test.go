@@ -12,7 +12,7 @@ import (
 )
 
 var testHello = hello{
-	Cluster: [16]byte{1, 15: 16}, NodeID: "node-1", RaftAddr: "10.0.0.1:7001", HTTPAddr: "[::1]:7002", Priority: -3, Version: 1<<16 | 2,
+	Cluster: [16]byte{1, 15: 16}, Incarnation: [16]byte{2, 15: 3}, Founding: true, NodeID: "node-1", RaftAddr: "10.0.0.1:7001", HTTPAddr: "[::1]:7002", Priority: -3, Version: 1<<16 | 2,
 }
 
 func TestNoHello(t *testing.T) {

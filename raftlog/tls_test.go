@@ -202,6 +202,42 @@ func TestTLS(t *testing.T) {
 	a.wantLines()
 }
 
+// TestIntermediateCA: the certificate's file may hold more than the certificate.
+func TestIntermediateCA(t *testing.T) {
+	ca := newTestCA(t)
+	between := &testCA{t: t, dir: t.TempDir()}
+	between.cert = &x509.Certificate{
+		SerialNumber: big.NewInt(3), Subject: pkix.Name{CommonName: "between"}, IsCA: true, BasicConstraintsValid: true,
+		NotBefore: ca.cert.NotBefore, NotAfter: ca.cert.NotAfter, KeyUsage: x509.KeyUsageCertSign,
+	}
+	der, key := ca.sign(between.cert)
+	between.key = key
+	configs := func(id string) (server, client *tls.Config, err error) {
+		cert, key := between.node(id, nil)
+		leaf, err := os.ReadFile(cert)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := TLSConfigs(ca.file, cert, key, id); err == nil {
+			t.Error("a chain with a link missing")
+		}
+		chain := append(leaf, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})...)
+		if err := os.WriteFile(cert, chain, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return TLSConfigs(ca.file, cert, key, id)
+	}
+	aServer, aClient, errA := configs("a")
+	bServer, bClient, errB := configs("b")
+	if errA != nil || errB != nil {
+		t.Fatal(errA, errB)
+	}
+	a, b := newTLSNode(t, "a", aServer, aClient), newTLSNode(t, "b", bServer, bClient)
+	if err := a.beatTo(b); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestTLSRefusals: each is one line in the log of who refuses, and the other cannot speak.
 func TestTLSRefusals(t *testing.T) {
 	ca, foreign := newTestCA(t), newTestCA(t)

@@ -276,11 +276,10 @@ func (t *transport) TimeoutNow(id raft.ServerID, addr raft.ServerAddress, args *
 }
 
 // InstallSnapshot implements raft.Transport. There is no deadline for the whole: the data must flow, and while the peer
-// works on it, it says so.
+// works on it, it says so. The answer makes no lease: the peer may give it without asking its raft (haveThat).
 func (t *transport) InstallSnapshot(id raft.ServerID, addr raft.ServerAddress, args *raft.InstallSnapshotRequest, resp *raft.InstallSnapshotResponse, data io.Reader) error {
 	t.match.observe(args.Term)
-	sent := time.Now()
-	c, err := t.dial(t.ctx, id, addr, sent.Add(t.o.Timeout))
+	c, err := t.dial(t.ctx, id, addr, time.Now().Add(t.o.Timeout))
 	if err != nil {
 		return err
 	}
@@ -289,7 +288,7 @@ func (t *transport) InstallSnapshot(id raft.ServerID, addr raft.ServerAddress, a
 		return fmt.Errorf("raftlog: install a snapshot on %s at %s: %w", id, addr, err)
 	}
 	if resp.Success && resp.Term == args.Term {
-		t.match.answered(id, args.Term, sent, args.LastLogIndex)
+		t.match.answered(id, args.Term, time.Time{}, args.LastLogIndex)
 	}
 	return nil
 }

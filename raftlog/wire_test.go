@@ -433,7 +433,7 @@ func FuzzReceive(f *testing.F) {
 
 // resealed gives b, if it looks like one message, the crc that it should have: else nothing gets past the crc.
 func resealed(b []byte) []byte {
-	if len(b) < wireHeadBytes || len(b)-wireHeadBytes > max(0, bodyMax(kind(b[wireCovered]))) || b[0]&1 != 0 {
+	if len(b) < wireHeadBytes || len(b)-wireHeadBytes > bodyMax(kind(b[wireCovered])) || b[0]&1 != 0 {
 		return b
 	}
 	return seal(bytes.Clone(b))
