@@ -24,9 +24,10 @@ type exchange struct {
 	pinned bool   // the partition was chosen when the request was first run
 	pin    uint32 // that partition
 
-	follower  bool  // served by a node that does not lead
-	confirmed bool  // this node led after the request had come
-	lines     lines // what reading an NDJSON body found, once it was read
+	follower  bool   // served by a node that does not lead
+	refusal   *Error // what a parked refusal will say
+	confirmed bool   // this node led after the request had come
+	lines     lines  // what reading an NDJSON body found, once it was read
 }
 
 // cloned returns a copy of x that outlives the call it was made in.
@@ -132,7 +133,11 @@ func (l *loop) dispatch(x *exchange) (reply, error) {
 			return reply{later: true}, err
 		}
 	}
-	return x.route.handler(l, x)
+	r, err := x.route.handler(l, x)
+	if err != nil && err != errStall && err != ErrNotLeader {
+		return l.vouch(x, err)
+	}
+	return r, err
 }
 
 // decode reads a clone's head again; the result is valid until the loop's next request.

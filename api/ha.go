@@ -15,10 +15,17 @@ import (
 // The first three names are those that existing scripts look for. The text is written here and not by the
 // client library, because it is for people with grep, too: every line always there, in a fixed order.
 
-// status is the cluster's; a single node leads itself.
+// status is the cluster's; a single node leads itself. A node that was elected and may not serve yet is no leader: whoever
+// waits for one to write to would be too early.
 func (s *Server) status() *ClusterStatus {
 	if c := s.options.Cluster; c != nil {
-		return c.Status()
+		st := c.Status()
+		if st.Role != RoleLeader || c.Leading() {
+			return st
+		}
+		early := *st
+		early.Role = RoleCandidate
+		return &early
 	}
 	index := uint64(0)
 	for i := range s.options.Loops {
@@ -46,6 +53,8 @@ func (st *ClusterStatus) unready() string {
 	switch {
 	case st.LeaderID == "":
 		return "no leader is known"
+	case st.LeaderID == st.NodeID && st.Role != RoleLeader:
+		return "this node is about to lead"
 	case !st.FreshQuorum:
 		return "no majority was heard from lately"
 	case !st.CaughtUp || st.lag() > readyLagMax:

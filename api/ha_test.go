@@ -122,6 +122,22 @@ func TestMetricsHAAsJSON(t *testing.T) {
 	}
 }
 
+// TestElectedAndNotReady: a node is called the leader from when it takes writes.
+func TestElectedAndNotReady(t *testing.T) {
+	f := newClusterFixture(t, "auto")
+	f.cluster.set(func(c *fakeCluster) { c.status.Role, c.status.LeaderID = RoleLeader, "n1" })
+	if _, m := f.call("GET", "/metrics_ha", "", "Accept", "application/json"); m["role"] != "candidate" {
+		t.Error(m)
+	}
+	f.lead()
+	if _, m := f.call("GET", "/metrics_ha", "", "Accept", "application/json"); m["role"] != "leader" {
+		t.Error(m)
+	}
+	if status, m := f.call("GET", "/ready", ""); status != 200 {
+		t.Error(status, m)
+	}
+}
+
 func TestReadinessInACluster(t *testing.T) {
 	f := newClusterFixture(t, "auto")
 	for _, tt := range []struct {
@@ -130,6 +146,7 @@ func TestReadinessInACluster(t *testing.T) {
 	}{
 		{func(*ClusterStatus) {}, ""},
 		{func(st *ClusterStatus) { st.LeaderID = "" }, "no leader"},
+		{func(st *ClusterStatus) { st.Role, st.LeaderID = RoleLeader, "n1" }, "about to lead"}, // it was elected and has not begun
 		{func(st *ClusterStatus) { st.FreshQuorum = false }, "majority"},
 		{func(st *ClusterStatus) { st.CaughtUp = false }, "catching up: 0 entries"},
 		{func(st *ClusterStatus) { st.AppliedIndex, st.LeaderCommit = 5, 5+readyLagMax }, ""},

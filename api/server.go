@@ -224,8 +224,8 @@ func (s *Server) unready() string {
 			return "storage failed: " + err.Error()
 		}
 	}
-	if c := s.options.Cluster; c != nil {
-		return c.Status().unready()
+	if s.options.Cluster != nil {
+		return s.status().unready()
 	}
 	return ""
 }

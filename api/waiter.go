@@ -39,6 +39,7 @@ const (
 	owedNDJSON
 	owedOK      // {"ok":true}
 	owedTopic   // a topic that was created
+	owedRefusal // no, once it is certain (refusal.go)
 	owedExecute // nothing yet: execute the request again, what it lacked exists now
 )
 
@@ -54,7 +55,7 @@ type waiter struct {
 	count     uint32
 	offset    uint64
 	deadline  int64
-	again     *exchange // owedExecute, owedTopic
+	again     *exchange // owedExecute, owedTopic, owedRefusal
 }
 
 // park adds a waiter to the batch's commit and returns the reply that says so.
@@ -64,7 +65,7 @@ func (l *loop) park(b *record.Batch, x *exchange, w waiter) reply {
 	w.appended = now()
 	w.conn = x.conn
 	timeout := l.server.options.CommitTimeoutNs
-	if x.args.has(pTimeout) && w.kind != owedExecute { // the client's time is for its own commit
+	if x.args.has(pTimeout) && w.kind < owedRefusal { // the client's time is for its own commit
 		timeout, w.soft = x.args.timeoutMs*1e6, true
 	}
 	w.deadline = w.started + timeout
@@ -86,6 +87,8 @@ func (l *loop) settle(w *waiter, index uint64, at int64, failed *Error) {
 		l.again(w.again) // of the request itself nothing was proposed: it may go elsewhere
 	case failed != nil:
 		l.finishError(w.conn, &w.meta, failed)
+	case w.kind == owedRefusal:
+		l.finishError(w.conn, &w.meta, w.again.refusal)
 	case !l.trail(w, index):
 		l.answer(w, l.outcome(w, index), at)
 	}
@@ -216,7 +219,7 @@ func (l *loop) wakeBy(deadline int64) {
 // giveUp answers w before its batch is durable: the write goes on.
 func (l *loop) giveUp(w *waiter, at int64) {
 	l.counters.CommitTimeouts.Add(1)
-	if !w.soft || w.kind == owedExecute {
+	if !w.soft || w.kind >= owedRefusal {
 		l.finishError(w.conn, &w.meta, errCommitTimeout)
 	} else {
 		l.answer(w, outcome{}, at)
