@@ -18,7 +18,11 @@ import (
 )
 
 // What the transport remembers of its peers, for those who ask how the cluster is: what each said of itself, how many
-// connections it has with this node, and when it was last heard of. And the log of refusals.
+// connections it has with this node, and when it was last heard of, on the monotonic clock. Each connection holds its
+// peer's record and touches it without a lock; names are bounded, because anybody can say hello under a new one.
+//
+// And the log of refusals, which would be the loudest of all logs if it said the same thing every time: a node that is
+// refused tries again for ever.
 
 // peerStatus is a peer as this node knows it.
 type peerStatus struct {

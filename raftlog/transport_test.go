@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"reflect"
+	"strconv"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -468,8 +469,9 @@ func TestLocalAddr(t *testing.T) {
 	})
 }
 
-// TestLoopback makes calls over real sockets.
-func TestLoopback(t *testing.T) {
+// overLoopback are two transports on real sockets; b agrees to everything.
+func overLoopback(t testing.TB) (a, b *transport) {
+	t.Helper()
 	open := func(id string) *transport {
 		ln, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
@@ -487,7 +489,7 @@ func TestLoopback(t *testing.T) {
 		})
 		return tr
 	}
-	a, b := open("a"), open("b")
+	a, b = open("a"), open("b")
 	b.start(func() {
 		for {
 			select {
@@ -498,20 +500,31 @@ func TestLoopback(t *testing.T) {
 			}
 		}
 	})
+	return a, b
+}
+
+// sendAll sends requests of 64 entries on a pipeline, from index 2 on.
+func sendAll(t testing.TB, p raft.AppendPipeline, requests int, data []byte) {
+	for i := range requests {
+		r := &raft.AppendEntriesRequest{RPCHeader: raft.RPCHeader{ProtocolVersion: 3, ID: []byte("a")}, Term: 2, PrevLogEntry: uint64(1 + i*64)}
+		for k := range 64 {
+			r.Entries = append(r.Entries, &raft.Log{Index: uint64(2 + i*64 + k), Term: 2, Data: data})
+		}
+		if _, err := p.AppendEntries(r, new(raft.AppendEntriesResponse)); err != nil {
+			t.Error(err)
+			return
+		}
+	}
+}
+
+// TestLoopback replicates over real sockets.
+func TestLoopback(t *testing.T) {
+	a, b := overLoopback(t)
 	p, err := a.AppendEntriesPipeline("b", b.LocalAddr())
 	if err != nil {
 		t.Fatal(err)
 	}
-	header := raft.RPCHeader{ProtocolVersion: 3, ID: []byte("a"), Addr: []byte("a:1")}
-	go func() {
-		for i := range 1000 {
-			r := &raft.AppendEntriesRequest{RPCHeader: header, Term: 2, PrevLogEntry: uint64(1 + i*64), Entries: entries(uint64(2+i*64), 64)}
-			if _, err := p.AppendEntries(r, new(raft.AppendEntriesResponse)); err != nil {
-				t.Error(err)
-				return
-			}
-		}
-	}()
+	go sendAll(t, p, 1000, []byte("an entry"))
 	for i := range 1000 {
 		f := <-p.Consumer()
 		if f.Error() != nil || !f.Response().Success || f.Response().LastLog != uint64(1+i*64+64) {
@@ -523,6 +536,43 @@ func TestLoopback(t *testing.T) {
 	}
 	if err := p.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// BenchmarkPipeline is what replication of 64 entries per request costs both sides together.
+func BenchmarkPipeline(b *testing.B) {
+	for _, size := range []int{256, 16 << 10} {
+		b.Run(strconv.Itoa(size), func(b *testing.B) {
+			here, there := overLoopback(b)
+			p, err := here.AppendEntriesPipeline("b", there.LocalAddr())
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer p.Close()
+			b.SetBytes(int64(64 * size))
+			b.ReportAllocs()
+			b.ResetTimer()
+			go sendAll(b, p, b.N, make([]byte, size))
+			for range b.N {
+				if f := <-p.Consumer(); f.Error() != nil {
+					b.Fatal(f.Error())
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkHeartbeat is one call and its answer.
+func BenchmarkHeartbeat(b *testing.B) {
+	here, there := overLoopback(b)
+	there.SetHeartbeatHandler(agree)
+	r := &raft.AppendEntriesRequest{RPCHeader: raft.RPCHeader{ProtocolVersion: 3, ID: []byte("a")}, Term: 2}
+	resp := new(raft.AppendEntriesResponse)
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := here.AppendEntries("b", there.LocalAddr(), r, resp); err != nil {
+			b.Fatal(err)
+		}
 	}
 }
 
