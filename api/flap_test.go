@@ -124,8 +124,11 @@ func (f *clusterFixture) client(number int, stop chan struct{}) (all []written, 
 }
 
 func TestLeadershipThatComesAndGoes(t *testing.T) {
-	for seed := range uint64(3) {
-		f := newLeader(t, readsOn(t), 6, func(o *Options) { o.Loops = 1 + 2*int(seed%2) })
+	for seed, server := range []struct {
+		backend string
+		loops   int
+	}{{"auto", 1}, {readsOn(t), 3}, {"evio", 1}} {
+		f := newLeader(t, server.backend, 6, func(o *Options) { o.Loops = server.loops })
 		stop := make(chan struct{})
 		var running sync.WaitGroup
 		results := make([][]written, 6)
@@ -137,7 +140,7 @@ func TestLeadershipThatComesAndGoes(t *testing.T) {
 				}
 			})
 		}
-		p := &flapper{clusterFixture: f, rng: rand.New(rand.NewPCG(seed, 2)), other: newOtherNode(2)}
+		p := &flapper{clusterFixture: f, rng: rand.New(rand.NewPCG(uint64(seed), 2)), other: newOtherNode(2)}
 		for range 40 {
 			time.Sleep(time.Duration(p.rng.IntN(3000)) * time.Microsecond)
 			p.flap()

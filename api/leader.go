@@ -99,6 +99,9 @@ func (l *loop) barrierPassed(err error) {
 
 // scanReads gives up the reads whose time is up.
 func (l *loop) scanReads(at int64) {
+	if len(l.reads.asked)+len(l.reads.next) == 0 {
+		return
+	}
 	giveUp := func(x *exchange) bool {
 		by := x.readBy(l)
 		if by > at {
