@@ -75,6 +75,22 @@ func TestSyncAllWithANodeDown(t *testing.T) {
 	})
 }
 
+func TestWriteConcernOfTheCluster(t *testing.T) {
+	for concern, want := range map[int]string{1: `"durable":false`, 3: `"acked_nodes":3`} {
+		t.Run(fmt.Sprint(concern), func(t *testing.T) {
+			g := runGroup(t, 3, proc.Options{Env: []string{fmt.Sprintf("RF_HA_WRITE_CONCERN=%d", concern)}})
+			r, _ := produceOn(t, g, "")
+			if r.Status != 200 || !strings.Contains(string(r.Body), want) || !strings.Contains(string(r.Body), `"synced":true`) {
+				t.Errorf("%s, want %s", &r, want)
+			}
+			r, c := produceOn(t, g, "&concern=sync-majority")
+			if r.Status != 200 || !c.Durable {
+				t.Errorf("what the request says counts: %s", &r)
+			}
+		})
+	}
+}
+
 // A leader without followers answers async writes as long as it leads, and no longer; what it answers so may be lost, and what it
 // answers as durable never is.
 func TestAsyncIsNotPromised(t *testing.T) {

@@ -66,6 +66,8 @@ func slabs(count int) (all [][]byte) {
 	return all
 }
 
+const overfull = diskBytes/slabBytes + 20 // slabs that are more than the small disk holds
+
 func TestFullDiskOfAFollower(t *testing.T) {
 	g, small, d := runWithSmallDisk(t)
 	g.lead(g.nodes[0])
@@ -79,6 +81,27 @@ func TestFullDiskOfAFollower(t *testing.T) {
 		t.Fatal(err)
 	}
 	g.mustAllHold("fill", 0, slabs(count))
+}
+
+func TestFullDiskOfTheLeader(t *testing.T) {
+	g, small, d := runWithSmallDisk(t)
+	g.lead(small)
+	ballast := putBallast(t, d)
+	g.putSlabs(0, overfull)
+	if leader := g.leader(); leader == small {
+		t.Error("the node without room leads")
+	}
+	for _, n := range g.others(small) {
+		if got := g.holds(n, "fill", 0, overfull); len(got) != overfull {
+			t.Errorf("%s holds %d messages of %d", n.id, len(got), overfull)
+		}
+	}
+	mustKill(t, small.Server)
+	if err := os.Remove(ballast); err != nil {
+		t.Fatal(err)
+	}
+	g.launch(small) // still too small for everything: it must say so, not end, and not harm the others
+	g.putSlabs(overfull, 5)
 }
 
 // Where all are full, clients are told so, with 507, and writes go on when there is room again.
