@@ -91,11 +91,11 @@ func TestLostInOrder(t *testing.T) {
 		f.await(i + 1)
 	}
 	fmt.Fprint(c, post("/broker/topics/t/produce", "b")+post("/broker/topics/t/produce-ndjson", "1\n2\n")+
-		post("/broker/topics/t/produce?partition=7", "refused")+
+		post("/broker/topics/t/produce?partition=x", "refused")+
 		strings.Replace(post("/broker/topics/t/produce", "c"), "Host", "Connection: close\r\nHost", 1))
 	f.call("GET", "/health", "")
 	f.depose("n2")
-	expect(t, r, "503 leadership_lost", "503 leadership_lost", "503 leadership_lost", "503 leadership_lost", "503 leadership_lost", "503 leadership_lost", "404 unknown_partition", "307 redirect_to_leader")
+	expect(t, r, "503 leadership_lost", "503 leadership_lost", "503 leadership_lost", "503 leadership_lost", "503 leadership_lost", "503 leadership_lost", "400 bad_parameter", "307 redirect_to_leader")
 	if _, err := r.ReadByte(); err == nil {
 		t.Fatal("the connection was not closed")
 	}
