@@ -284,7 +284,11 @@ func (r *replicaRun) append() error {
 
 func (r *replicaRun) give(bs []*record.Batch) error {
 	last := r.log.LastIndex()
-	if err := r.thread.Append(bs); err != nil {
+	give := r.thread.Append
+	if r.rng.IntN(4) == 0 {
+		give = r.thread.AppendHere
+	}
+	if err := give(bs); err != nil {
 		return err
 	}
 	for i, b := range bs {

@@ -407,3 +407,42 @@ func TestThreadIsClosed(t *testing.T) {
 	mustEqual(t, y.log.LastIndex(), 1)
 	y.close()
 }
+
+// A lent goroutine writes what it appended, and what others asked for meanwhile is answered as always.
+func TestAppendHere(t *testing.T) {
+	x := newThreaded(t, nil)
+	here := func(bs ...*record.Batch) {
+		t.Helper()
+		if err := x.thread.AppendHere(bs); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 20 {
+		here(x.batch(300), x.batch(300))
+		if x.log.Durable() != x.log.LastIndex() {
+			t.Fatal("not durable on return, and nobody else writes")
+		}
+	}
+	for range 50 { // mixed: whoever writes, everything gets there
+		x.append(x.batch(300))
+		here(x.batch(5000))
+	}
+	last := x.log.LastIndex()
+	within(t, "WaitDurable", func() {
+		if !x.thread.WaitDurable(last) {
+			t.Error("not durable")
+		}
+	})
+	x.close()
+	x.open(aof.ThreadOptions{})
+	if x.log.LastIndex() != last {
+		t.Fatal("found", x.log.LastIndex(), "of", last)
+	}
+	x.fs.FailWrite(1)
+	err := x.thread.AppendHere([]*record.Batch{x.batch(300)})
+	if err != nil || x.log.Err() == nil || x.thread.WaitDurable(last+1) {
+		t.Fatal("a failed write on a lent goroutine goes unnoticed", err)
+	}
+	x.thread.Close()
+	_ = x.log.Close()
+}
