@@ -8,16 +8,18 @@ import (
 
 // Limits and defaults of a node.
 const (
-	backlogEntriesMax    = 4096      // entries placed and not yet on this disk
-	backlogAdmitMax      = 256       // at which no more are proposed here
-	cacheEntries         = 8192      // newest entries kept in memory as raft uses them
-	cacheBytes           = 32 << 20  // and their bytes
-	loadedBytesKept      = 512 << 10 // memory of a batch that held another node's frame
-	proposalsMax         = 16        // batches of one loop between Append and Done
-	entriesPerMessageMax = 64        // entries in one AppendEntries; raft's queue of proposals is as long
-	appendsInFlight      = 4         // AppendEntries to one peer that were sent and not answered
-	configurationsKept   = 64        // committed configurations in raft.state
-	protocolVersion      = 1 << 16   // of the messages between nodes
+	backlogEntriesMax    = 4096                   // entries placed and not yet on this disk
+	backlogAdmitMax      = 256                    // at which no more are proposed here
+	cacheEntries         = 8192                   // newest entries kept in memory as raft uses them
+	cacheBytes           = 32 << 20               // and their bytes
+	loadedBytesKept      = 512 << 10              // memory of a batch that held another node's frame
+	quietTime            = 100 * time.Microsecond // between entries, from which on a follower writes without handing over
+	proposalsMax         = 16                     // batches of one loop between Append and Done
+	entriesPerMessageMax = 64                     // entries in one AppendEntries; raft's queue of proposals is as long
+	appendsInFlight      = 4                      // AppendEntries to one peer that were sent and not answered
+	configurationsKept   = 64                     // committed configurations in raft.state
+	reserveBytes         = 64 << 10               // of disk, kept for raft.state: several times its size
+	protocolVersion      = 1 << 16                // of the messages between nodes
 
 	heartbeatDefault     = 300 * time.Millisecond
 	electionDefault      = 300 * time.Millisecond

@@ -373,7 +373,7 @@ func (n *Node) fatal(err error) {
 func (n *Node) Applied() uint64 { return n.applied.Load() }
 
 // Shutdown stops the node: leadership is not handed over (see Transfer), proposals end with ErrLeadershipLost, the log's
-// thread writes what is queued. The log stays open.
+// thread writes what is queued, if the disk does that before ctx ends. The log stays open.
 func (n *Node) Shutdown(ctx context.Context) error {
 	n.stopAccepting()
 	n.leading.Store(false)
@@ -385,7 +385,11 @@ func (n *Node) Shutdown(ctx context.Context) error {
 	close(n.stop)
 	done := make(chan error, 1)
 	closed := n.transport.Close() // first: raft may be waiting for it
-	go func() { done <- n.raft.Shutdown().Error() }()
+	go func() {
+		stopped := n.raft.Shutdown()
+		n.thread.Close() // raft may wait for room on a full disk
+		done <- stopped.Error()
+	}()
 	var err error
 	select {
 	case err = <-done:
@@ -394,7 +398,6 @@ func (n *Node) Shutdown(ctx context.Context) error {
 	}
 	n.proposals.loseAll(ErrLeadershipLost)
 	n.tasks.Wait()
-	n.thread.Close()
 	return errors.Join(err, closed)
 }
 
@@ -418,8 +421,11 @@ func (o *Options) setDefaults() {
 		p *time.Duration
 		v time.Duration
 	}{
-		{&o.Heartbeat, heartbeatDefault}, {&o.Election, electionDefault}, {&o.Lease, leaseDefault},
-		{&o.CommitTimeout, commitTimeoutDefault}, {&o.PriorityHold, priorityHoldDefault},
+		{&o.Heartbeat, heartbeatDefault},
+		{&o.Election, electionDefault},
+		{&o.Lease, leaseDefault},
+		{&o.CommitTimeout, commitTimeoutDefault},
+		{&o.PriorityHold, priorityHoldDefault},
 	} {
 		if *d.p == 0 {
 			*d.p = d.v

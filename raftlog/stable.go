@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"syscall"
 
 	"github.com/hashicorp/raft"
 
@@ -23,10 +24,14 @@ import (
 // belongs to, and which incarnation of each peer it has met. One small file, replaced as a whole: written under another
 // name, synced, renamed, the directory synced. It changes at elections and membership changes only, so its cost does not
 // matter and its text can be read: a checksum in hexadecimal, a newline, JSON.
+//
+// A disk that is full must not keep a node from voting: without a leader nobody would ever delete anything. So some space is
+// held by a file that is removed when the state does not fit otherwise.
 
 const (
 	stateName    = "raft.state"
 	stateTmpName = "raft.state.tmp"
+	reserveName  = "raft.reserve"
 )
 
 // state is the file's content.
@@ -168,12 +173,51 @@ func (st *stable) change(fn func(*state)) error {
 	st.mu.Lock()
 	st.s = s
 	st.mu.Unlock()
+	st.reserve()
 	return nil
 }
 
+// write replaces the file, at the expense of the reserve if need be.
 func (st *stable) write(b []byte) error {
+	err := st.replace(b)
+	if errors.Is(err, syscall.ENOSPC) {
+		if err = st.fsys.Remove(filepath.Join(st.dir, reserveName)); err == nil {
+			err = st.replace(b)
+		}
+	}
+	return err
+}
+
+// reserve makes the reserve if there is none. Where that fails there is none, and the next change tries again: what it
+// protects against is rarer than what its own failure would stop.
+func (st *stable) reserve() {
+	path := filepath.Join(st.dir, reserveName)
+	if f, err := st.fsys.Open(path, aof.ReadOnly); err == nil {
+		size, err := f.Size()
+		if err = errors.Join(err, f.Close()); err == nil && size == reserveBytes {
+			return
+		}
+	}
+	if err := st.put(path, make([]byte, reserveBytes)); err != nil {
+		_ = st.fsys.Remove(path)
+	}
+}
+
+// replace is write on a disk that has space.
+func (st *stable) replace(b []byte) error {
 	tmp := filepath.Join(st.dir, stateTmpName)
-	f, err := st.fsys.Open(tmp, aof.Create)
+	if err := st.put(tmp, b); err != nil {
+		return err
+	}
+	if err := st.fsys.Rename(tmp, filepath.Join(st.dir, stateName)); err != nil {
+		return err
+	}
+	return st.fsys.SyncDir(st.dir)
+}
+
+// put writes a file and syncs it.
+func (st *stable) put(path string, b []byte) error {
+	f, err := st.fsys.Open(path, aof.Create)
 	if err != nil {
 		return err
 	}
@@ -184,13 +228,7 @@ func (st *stable) write(b []byte) error {
 	if err == nil {
 		err = f.Sync()
 	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	if err := st.fsys.Rename(tmp, filepath.Join(st.dir, stateName)); err != nil {
-		return err
-	}
-	return st.fsys.SyncDir(st.dir)
+	return errors.Join(err, f.Close())
 }
 
 // get returns a copy of the state; its slices and map are not changed later.

@@ -9,6 +9,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"ayder/aof"
+	"ayder/internal/testkit"
 )
 
 func openState(t *testing.T, dir string) (*stable, bool) {
@@ -124,5 +125,35 @@ func TestStateThatCannotBeWritten(t *testing.T) {
 		if term, _ := s.GetUint64([]byte(keyTerm)); term != 7 {
 			t.Fatal("term", term)
 		}
+	}
+}
+
+// A full disk keeps nobody from voting: the state has a reserve, and gets it back when there is space.
+func TestStateOnAFullDisk(t *testing.T) {
+	m := testkit.NewMemFS(1)
+	st, _, err := openStable(m, "/d", "n1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := st.SetUint64([]byte(keyTerm), 1); err != nil {
+		t.Fatal(err)
+	}
+	m.SetSpace(0)
+	for term := uint64(2); term < 100; term++ {
+		if err := st.SetUint64([]byte(keyTerm), term); err != nil {
+			t.Fatalf("term %d: %v", term, err)
+		}
+	}
+	m.Crash()
+	again, fresh, err := openStable(m, "/d", "n1")
+	if err != nil || fresh || again.get().Term != 99 {
+		t.Fatal(again, fresh, err)
+	}
+	m.SetSpace(-1)
+	if err := again.SetUint64([]byte(keyTerm), 100); err != nil {
+		t.Fatal(err)
+	}
+	if b, ok := m.Get("/d/" + reserveName); !ok || len(b) != reserveBytes {
+		t.Fatalf("%d bytes in reserve", len(b))
 	}
 }

@@ -2,7 +2,9 @@ package raftlog
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"time"
 
 	"github.com/hashicorp/raft"
 
@@ -34,6 +36,7 @@ type store struct {
 	join      func() error    // called before entries are stored
 	early     func(*raft.Log) // used with the tag ackearly only
 
+	last    time.Time       // when the newest entries were placed
 	batches []*record.Batch // of the call that is going on
 	loaded  []*record.Batch // hold foreign entries during a call
 }
@@ -68,7 +71,10 @@ func (s *store) StoreLogs(ls []*raft.Log) error {
 		s.batches = append(s.batches, s.batch(i, l))
 		wait = wait || l.Type != raft.LogCommand && !s.unsafe.noR4
 	}
-	if err := s.thread.Append(s.batches); err != nil {
+	switch err := s.append(ls[0], s.batches); {
+	case errors.Is(err, aof.ErrClosed): // the node is being stopped
+		return ErrStopped
+	case err != nil:
 		s.fatal(fmt.Errorf("store index %d: %w", ls[0].Index, err))
 		return err
 	}
@@ -86,6 +92,17 @@ func (s *store) StoreLogs(ls []*raft.Log) error {
 		return ErrStopped
 	}
 	return nil
+}
+
+// append places the batches. A follower to whom little comes has nothing to do but to wait for its disk: it writes on this
+// goroutine, which spares two wake-ups. When much comes, entries gather behind a write and share the next one.
+func (s *store) append(first *raft.Log, bs []*record.Batch) error {
+	quiet := len(first.Extensions) == 0 && first.Type == raft.LogCommand && time.Since(s.last) > quietTime
+	defer func() { s.last = time.Now() }()
+	if quiet {
+		return s.thread.AppendHere(bs)
+	}
+	return s.thread.Append(bs)
 }
 
 // batch is what entry l, the i-th of its call, is appended as.
