@@ -34,8 +34,9 @@ type node struct {
 	address string
 
 	mu     sync.Mutex
-	server *proc.Server // nil before the first start
-	down   bool         // ended by us
+	server *proc.Server    // nil before the first start
+	down   bool            // ended by us
+	said   strings.Builder // by the processes before
 }
 
 // shared are faults that several goroutines may find.
@@ -122,11 +123,11 @@ func (c *cluster) kill(number int) error {
 	return c.end(number, func(s *proc.Server) error { return s.Kill() })
 }
 
-// stop asks a node to end, which it must do in time and with success.
+// stop asks a node to end, which it must do in time, and with success unless it has not begun to serve.
 func (c *cluster) stop(number int) error {
 	return c.end(number, func(s *proc.Server) error {
 		code, err := s.Terminate(stopWait)
-		if err != nil || code != 0 {
+		if began := strings.Contains(s.Log(), "msg=serving"); (err != nil || code != 0) && began {
 			c.faults.addf("%s was asked to stop: exit status %d, %v\n%s", name(number), code, err, tail(s.Log()))
 		}
 		return s.Kill()
@@ -144,7 +145,21 @@ func (c *cluster) end(number int, how func(*proc.Server) error) error {
 		c.faults.addf("%s ended by itself:\n%s", name(number), tail(n.server.Log()))
 	}
 	n.down = true
-	return how(n.server)
+	err := how(n.server)
+	fmt.Fprintf(&n.said, "%s\n", n.server.Log())
+	return err
+}
+
+// revive starts a node that has ended by itself: what it did before is still to be judged.
+func (c *cluster) revive(number int) error {
+	n := c.nodes[number]
+	n.mu.Lock()
+	alive := n.server == nil || n.down || n.server.Alive()
+	n.mu.Unlock()
+	if alive {
+		return nil
+	}
+	return errors.Join(c.kill(number), c.start(number))
 }
 
 // signal sends a signal to a node that runs.
@@ -249,16 +264,17 @@ func gauge(text []byte, name string) float64 {
 // close ends all nodes.
 func (c *cluster) close() error { return c.each(c.kill) }
 
-// logs writes what the nodes said last.
+// logs writes what the nodes have said.
 func (c *cluster) logs(dir string) error {
 	return c.each(func(number int) error {
 		n := c.nodes[number]
 		n.mu.Lock()
 		defer n.mu.Unlock()
-		if n.server == nil {
-			return nil
+		text := n.said.String()
+		if n.server != nil && !n.down {
+			text += n.server.Log()
 		}
-		return os.WriteFile(filepath.Join(dir, name(number)+".log"), []byte(n.server.Log()), 0o644)
+		return os.WriteFile(filepath.Join(dir, name(number)+".log"), []byte(text), 0o644)
 	})
 }
 

@@ -41,3 +41,72 @@ func TestAProgramThatEndsFails(t *testing.T) {
 		t.Errorf("exit status %d:\n%s%s", code, out.String(), errs.String())
 	}
 }
+
+// faultsHere are the arguments for where nodes can live on this machine.
+func faultsHere(t *testing.T) (args []string, cut bool) {
+	t.Helper()
+	n, err := newNamespaces(1)
+	if err != nil {
+		t.Log("without network faults: ", err)
+		return []string{"-netns=false"}, false
+	}
+	if err := n.close(); err != nil {
+		t.Error(err)
+	}
+	return nil, true
+}
+
+// histories runs a cluster for a while and shows what was printed.
+func histories(t *testing.T, bin string, args ...string) (output string, code int) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	args = append(args, "-bin", bin, "-dir", t.TempDir())
+	code = run(args, &out, &errs)
+	t.Logf("histcheck %s\n%s%s", strings.Join(args, " "), out.String(), errs.String())
+	return out.String(), code
+}
+
+func TestThreeNodes(t *testing.T) {
+	args, _ := faultsHere(t)
+	if _, code := histories(t, proc.Binary(t), append(args, "-duration", "12s")...); code != 0 {
+		t.Errorf("exit status %d", code)
+	}
+}
+
+func TestFiveNodesWithoutNamespaces(t *testing.T) {
+	if testing.Short() {
+		t.Skip("five nodes")
+	}
+	if _, code := histories(t, proc.Binary(t), "-nodes", "5", "-netns=false", "-duration", "6s", "-faults", "kill,pause,restart,kill-all"); code != 0 {
+		t.Errorf("exit status %d", code)
+	}
+}
+
+// A server that acknowledges before the commit is found out, by the messages that it loses and by its histories. What
+// meets what is up to the machine, so there are several tries.
+func TestAcknowledgingEarlyIsCaught(t *testing.T) {
+	args, cut := faultsHere(t)
+	if !cut {
+		t.Skip("a leader must be cut off for this")
+	}
+	bin := early(t)
+	for _, seed := range []string{"1", "4", "5", "7", "8"} {
+		output, code := histories(t, bin, append(args, "-duration", "10s", "-faults", "split", "-seed", seed)...)
+		if code != 0 && strings.Contains(output, "LOST") && strings.Contains(output, "NOT linearizable") {
+			return
+		}
+	}
+	t.Error("it was not caught")
+}
+
+// early builds the server that does so.
+func early(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	t.Setenv("AYDER_BUILD_FLAGS", strings.TrimSpace(os.Getenv("AYDER_BUILD_FLAGS")+" -tags ackearly"))
+	bin, err := proc.Build(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bin
+}

@@ -131,7 +131,7 @@ func (n *nemesis) mend() error {
 				return err
 			}
 		}
-		return errors.Join(c.signal(node, syscall.SIGCONT), c.start(node))
+		return errors.Join(c.signal(node, syscall.SIGCONT), c.revive(node), c.start(node))
 	}))
 	return errors.Join(errs...)
 }

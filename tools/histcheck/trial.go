@@ -112,6 +112,7 @@ func (r *trial) load() error {
 // drive runs clients and faults for the time of the run.
 func (r *trial) drive() error {
 	r.world.began = time.Now()
+	say(r.out, r.world.began, "load and faults begin at %s", r.world.began.UTC().Format("15:04:05.000"))
 	n := &nemesis{cluster: r.cluster, out: r.out, began: r.world.began, made: r.made}
 	end := make(chan struct{})
 	lists := make([][]op, r.clients)
