@@ -297,8 +297,16 @@ func TestConcernOfSoManyDisks(t *testing.T) {
 		disks, nodes int
 		want         Concern
 	}{
-		{1, 1, ConcernMajority}, {1, 2, ConcernAsync}, {2, 2, ConcernMajority}, {1, 3, ConcernAsync}, {2, 3, ConcernMajority}, {3, 3, ConcernAll},
-		{2, 5, ConcernMajority}, {3, 5, ConcernMajority}, {4, 5, ConcernAll}, {5, 5, ConcernAll},
+		{1, 1, ConcernMajority},
+		{1, 2, ConcernAsync},
+		{2, 2, ConcernMajority},
+		{1, 3, ConcernAsync},
+		{2, 3, ConcernMajority},
+		{3, 3, ConcernAll},
+		{2, 5, ConcernMajority},
+		{3, 5, ConcernMajority},
+		{4, 5, ConcernAll},
+		{5, 5, ConcernAll},
 	} {
 		if got := ConcernOf(tt.disks, tt.nodes); got != tt.want {
 			t.Errorf("%d of %d: %v, want %v", tt.disks, tt.nodes, got, tt.want)

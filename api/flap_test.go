@@ -36,7 +36,9 @@ func (p *flapper) flap() {
 	}
 	p.foreign(known...)
 	if p.rng.IntN(2) == 0 {
+		p.raft.Lock()
 		p.server.Forget()
+		p.raft.Unlock()
 	}
 	p.catchUp()
 	if p.other.engine.Topic([]byte("t")) != nil && p.rng.IntN(2) == 0 {

@@ -194,7 +194,9 @@ func TestOwnBatchIsCommittedAfterItsTerm(t *testing.T) {
 	c, r := f.dial()
 	fmt.Fprint(c, post("/broker/topics/t/produce?partition=0", "a"))
 	f.await(1)
+	f.raft.Lock()
 	f.server.Forget()
+	f.raft.Unlock()
 	expect(t, r, "503 leadership_lost")
 	f.commit(-1)
 	waitFor(t, "the message", func() bool {
@@ -373,7 +375,9 @@ func TestOwnAndForeignFramesTogether(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	f.raft.Lock()
 	f.server.ApplyCommitted([]CommittedFrame{{Frame: own.batch.Frame(), Own: own.batch}, {Frame: frame}})
+	f.raft.Unlock()
 	expect(t, r, "201 mine")
 	f.server.awaitLoops(f.server.loops)
 	for p := range uint32(6) {
@@ -415,9 +419,11 @@ func TestShutdownWithWritesParked(t *testing.T) {
 		if err := <-stopped; err != nil {
 			t.Error(err)
 		}
+		f.raft.Lock()
 		f.server.BeginTerm() // and none of these waits for loops that are gone
 		f.server.Forget()
 		f.server.ApplyCommitted([]CommittedFrame{{Frame: record.Frame{Header: record.Header{Index: 99, Kind: record.KindRaft}}}})
+		f.raft.Unlock()
 	}
 }
 
