@@ -26,6 +26,8 @@ type simDisk struct {
 	rng    *rand.Rand
 	slow   time.Duration // added to every write and sync
 	hung   bool
+	broken bool // a write fails
+	full   bool
 	stuck  bool // the log's writes hang, the state's do not
 	held   bool // the machine is paused: its process waits for its writes
 	fuse   int  // operations until blow is called; 0: never
@@ -44,7 +46,7 @@ func (d *simDisk) pace(int) {
 	if blow := d.burn(); blow != nil {
 		blow()
 	}
-	caller := takesTime()
+	caller := calledBy(threadWrite, stateWrite)
 	if caller == "" {
 		return
 	}
@@ -72,19 +74,20 @@ func (d *simDisk) burn() func() {
 	return d.blow
 }
 
-// Who may wait: see above.
+// Who may wait, see above, and who must not be told that a file is gone.
 const (
-	threadWrite = "aof.(*Thread).write"
-	stateWrite  = "raftlog.(*stable).write"
+	threadWrite  = "aof.(*Thread).write"
+	stateWrite   = "raftlog.(*stable).write"
+	applyEntries = "raft.(*Raft).processLogs"
 )
 
-// takesTime tells for which of them an operation is done, "" for none.
-func takesTime() string {
-	var pcs [16]uintptr
+// calledBy tells which of some functions the caller is in, "" for none.
+func calledBy(functions ...string) string {
+	var pcs [32]uintptr
 	frames := runtime.CallersFrames(pcs[:runtime.Callers(3, pcs[:])])
 	for {
 		f, more := frames.Next()
-		for _, who := range []string{threadWrite, stateWrite} {
+		for _, who := range functions {
 			if strings.HasSuffix(f.Function, who) {
 				return who
 			}
@@ -107,8 +110,24 @@ func (d *simDisk) slowDown(by time.Duration) { d.set(func(d *simDisk) { d.slow =
 func (d *simDisk) hang()                     { d.set(func(d *simDisk) { d.hung = true }) }
 func (d *simDisk) stick()                    { d.set(func(d *simDisk) { d.stuck = true }) }
 func (d *simDisk) hold(held bool)            { d.set(func(d *simDisk) { d.held = held }) }
+
+// recover makes the disk well.
 func (d *simDisk) recover() {
-	d.set(func(d *simDisk) { d.slow, d.hung, d.stuck, d.fuse = 0, false, false, 0 })
+	d.fs.FailWrite(0)
+	d.fs.SetSpace(-1)
+	d.set(func(d *simDisk) { d.slow, d.hung, d.stuck, d.broken, d.full, d.fuse = 0, false, false, false, false, 0 })
+}
+
+// break makes the n-th durable write from now fail. The process must end; its successor finds a good disk.
+func (d *simDisk) breakAt(n int) {
+	d.fs.FailWrite(n)
+	d.set(func(d *simDisk) { d.broken = true })
+}
+
+// fill leaves room for a few bytes.
+func (d *simDisk) fill(room int64) {
+	d.fs.SetSpace(room)
+	d.set(func(d *simDisk) { d.full = true })
 }
 
 // blowAt has blow called at the n-th operation from now, unless the machine is down before.
@@ -120,19 +139,24 @@ func (d *simDisk) blowAt(n int, blow func()) {
 func (d *simDisk) ailing() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.hung || d.stuck || d.slow > 0
+	return d.broken || d.hung || d.stuck || d.slow > 0
 }
 
 // powerOff loses what is not durable, in the way MemFS does. Writes that wait fail; the next life's disk is well.
 func (d *simDisk) powerOff() {
+	d.fs.FailWrite(0)
+	d.fs.SetSpace(-1)
 	d.fs.Crash()
-	d.set(func(d *simDisk) { d.slow, d.hung, d.stuck, d.held, d.fuse = 0, false, false, false, 0 })
+	d.set(func(d *simDisk) {
+		d.slow, d.hung, d.stuck, d.held, d.broken, d.full, d.fuse = 0, false, false, false, false, false, 0
+	})
 }
 
 // kill ends the process: what it wrote stays, what it was writing lands.
 func (d *simDisk) kill() {
+	d.fs.FailWrite(0)
 	d.fs.Kill()
-	d.set(func(d *simDisk) { d.held, d.fuse = false, 0 })
+	d.set(func(d *simDisk) { d.held, d.broken, d.fuse = false, false, 0 })
 }
 
 // mount is the disk as one process has it. When the process is dead its state file takes everything without an error:
@@ -144,7 +168,7 @@ type simMount struct{ aof.FS }
 func (o simMount) Open(path string, mode aof.Mode) (aof.File, error) {
 	f, err := o.FS.Open(path, mode)
 	if !isState(path) {
-		return f, err
+		return simFile{f}, err
 	}
 	if errors.Is(err, testkit.ErrCrashed) {
 		return blackHole{}, nil
@@ -167,6 +191,18 @@ func (o simMount) SyncDir(dir string) error {
 }
 
 func isState(path string) bool { return strings.HasPrefix(filepath.Base(path), stateName) }
+
+// simFile is a file of the log. Raft panics when it cannot read a committed entry; on a machine that is gone, its
+// goroutine just ends.
+type simFile struct{ aof.File }
+
+func (f simFile) ReadAt(p []byte, off int64) (int, error) {
+	n, err := f.File.ReadAt(p, off)
+	if errors.Is(err, testkit.ErrCrashed) && calledBy(applyEntries) != "" {
+		runtime.Goexit()
+	}
+	return n, err
+}
 
 // simStateFile is a state file whose writes do not fail for want of a machine.
 type simStateFile struct{ aof.File }

@@ -1,6 +1,7 @@
 package raftlog
 
 import (
+	"context"
 	"time"
 )
 
@@ -24,12 +25,18 @@ var everyFault = faults{
 	lasting: 20 * time.Second, pauseMin: 20 * time.Millisecond, pauseMax: 420 * time.Millisecond,
 	odds: []odd{
 		{8, crashOrBoot},
+		{1, handOver},
+		{2, restart},
+		{1, failDisk},
+		{1, fillDisk},
+		{3, bootAll},
 		{1, blackout},
 		{3, slowDisk},
 		{1, hangDisk},
 		{3, healDisks},
 		{3, isolate},
-		{3, healNetwork},
+		{4, depose},
+		{4, healNetwork},
 		{2, pauseProcess},
 		{2, resumeAll},
 	},
@@ -57,14 +64,20 @@ func (f faults) inflict(s *sim) {
 // victim is a random machine; every other time, a leader.
 func (s *sim) victim() *simMachine {
 	m := s.machines[s.rng.IntN(len(s.machines))]
-	if s.rng.IntN(2) == 0 {
-		for _, x := range s.machines {
-			if n := x.node(); n != nil && n.Leading() {
-				m = x
-			}
-		}
+	if l := s.leader(); l != nil && s.rng.IntN(2) == 0 {
+		m = l
 	}
 	return m
+}
+
+// leader is a machine that believes to lead, nil if there is none.
+func (s *sim) leader() *simMachine {
+	for _, m := range s.machines {
+		if n := m.node(); n != nil && n.Leading() {
+			return m
+		}
+	}
+	return nil
 }
 
 // keepMajority boots machines until a majority is up.
@@ -105,6 +118,13 @@ func crashOrBoot(s *sim, m *simMachine) {
 	}
 }
 
+func bootAll(s *sim, _ *simMachine) {
+	s.ledger.event("whoever is down boots")
+	for _, m := range s.machines {
+		m.boot()
+	}
+}
+
 // blackout cuts everybody's power, and boots everybody soon after.
 func blackout(s *sim, _ *simMachine) {
 	s.ledger.event("blackout")
@@ -117,6 +137,40 @@ func blackout(s *sim, _ *simMachine) {
 		time.Sleep(time.Duration(s.rng.Int64N(int64(200 * time.Millisecond))))
 		m.boot()
 	}
+}
+
+// restart is what an operator does; it takes its time while other things happen.
+func restart(s *sim, m *simMachine) {
+	s.ledger.event("%s is restarted", m.name)
+	s.running.Go(m.restart)
+}
+
+// handOver has a leader give up its office.
+func handOver(s *sim, m *simMachine) {
+	n := m.node()
+	if n == nil || !n.Leading() {
+		return
+	}
+	s.ledger.event("%s hands over", m.name)
+	s.running.Go(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), transferTimeout)
+		defer cancel()
+		err := n.Transfer(ctx, "")
+		s.ledger.event("%s handed over: %v", m.name, err)
+	})
+}
+
+// failDisk makes one of the next writes fail.
+func failDisk(s *sim, m *simMachine) {
+	n := 1 + s.rng.IntN(20)
+	s.ledger.event("disk of %s fails at write %d", m.name, n)
+	m.disk.breakAt(n)
+}
+
+// fillDisk leaves less room on the disk than a segment or two need.
+func fillDisk(s *sim, m *simMachine) {
+	s.ledger.event("disk of %s is full", m.name)
+	m.disk.fill(s.rng.Int64N(2 * simSegmentBytes))
 }
 
 func slowDisk(s *sim, m *simMachine) {
@@ -158,6 +212,25 @@ func isolate(s *sim, m *simMachine) {
 			s.net.Block(x.name, m.name)
 		}
 	}
+}
+
+// depose cuts a leader off from everybody, in both directions, for about long enough that it has a successor. What it was
+// given meanwhile is cut off its log when it comes back.
+func depose(s *sim, m *simMachine) {
+	if l := s.leader(); l != nil {
+		m = l
+	}
+	s.ledger.event("%s is deposed", m.name)
+	alone := []*simMachine{m}
+	var others []*simMachine
+	for _, x := range s.machines {
+		if x != m {
+			others = append(others, x)
+		}
+	}
+	s.split(alone, others)
+	time.Sleep(time.Second/2 + time.Duration(s.rng.Int64N(int64(time.Second))))
+	s.join(alone, others)
 }
 
 func healNetwork(s *sim, _ *simMachine) {

@@ -175,6 +175,16 @@ func (s *sim) split(left, right []*simMachine) {
 	}
 }
 
+// join ends a split.
+func (s *sim) join(left, right []*simMachine) {
+	for _, a := range left {
+		for _, b := range right {
+			s.net.Unblock(a.name, b.name)
+			s.net.Unblock(b.name, a.name)
+		}
+	}
+}
+
 // awaitLeader waits until one node leads and everybody has what it has.
 func (s *sim) awaitLeader(t *testing.T) *simMachine {
 	for range 100 {

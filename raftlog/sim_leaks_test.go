@@ -54,7 +54,7 @@ func answer(x reflect.Value) (n int) {
 		return answer(f)
 	}
 	f := x.Elem().FieldByName("errCh")
-	if !f.IsValid() || f.IsNil() {
+	if !f.IsValid() || f.IsNil() || x.Elem().FieldByName("responded").Bool() {
 		return 0
 	}
 	exposed(f).TrySend(reflect.ValueOf(&errSimStuck).Elem())

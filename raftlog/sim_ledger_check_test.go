@@ -39,16 +39,26 @@ func TestLedgerSeesHarm(t *testing.T) {
 		"lost":                  {func(l *ledger) { l.acknowledge("n1", "a", 1) }, "is lost"},
 		"behind": {func(l *ledger) {
 			l.applied("n1", 1, a)
-			l.judge("n2", 0, func(uint64) (fact, error) { return a, nil })
+			l.judge("n2", 0, 1, func(uint64) (fact, error) { return a, nil })
 		}, "n2 has applied up to index 0"},
 		"log differs": {func(l *ledger) {
 			l.applied("n1", 1, a)
-			l.judge("n2", 1, func(uint64) (fact, error) { return b, nil })
+			l.judge("n2", 1, 1, func(uint64) (fact, error) { return b, nil })
 		}, "n2: the log's index 1 holds [b]"},
 		"log unreadable": {func(l *ledger) {
 			l.applied("n1", 1, a)
-			l.judge("n2", 1, func(uint64) (fact, error) { return b, errors.New("torn") })
+			l.judge("n2", 1, 1, func(uint64) (fact, error) { return b, errors.New("torn") })
 		}, "torn"},
+		"log dropped": {func(l *ledger) {
+			l.applied("n1", 1, a)
+			l.judge("n2", 1, 2, func(uint64) (fact, error) { return b, errors.New("gone") })
+		}, ""},
+		"time goes back": {func(l *ledger) {
+			early := b
+			early.timeMs--
+			l.applied("n1", 1, a)
+			l.applied("n1", 2, early)
+		}, "before it was 1"},
 	} {
 		l := newLedger()
 		c.do(l)

@@ -116,8 +116,8 @@ func (l *ledger) acknowledged() uint64 {
 	return l.newest
 }
 
-// judge compares what a node has applied in its life, and what its log holds, with what is known at the end.
-func (l *ledger) judge(node string, applied uint64, entry func(index uint64) (fact, error)) {
+// judge compares what a node has applied in its life, and what its log holds from an index on, with what is known at the end.
+func (l *ledger) judge(node string, applied, from uint64, entry func(index uint64) (fact, error)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	last := l.last()
@@ -126,6 +126,9 @@ func (l *ledger) judge(node string, applied uint64, entry func(index uint64) (fa
 	}
 	for _, index := range l.indexes() {
 		want := l.frames[index]
+		if index < from {
+			continue
+		}
 		if got, err := entry(index); err != nil {
 			l.harmf("%s: the log's index %d: %v", node, index, err)
 		} else if !got.same(&want) {
@@ -134,10 +137,17 @@ func (l *ledger) judge(node string, applied uint64, entry func(index uint64) (fa
 	}
 }
 
-// close checks that nothing acknowledged is missing.
+// close checks that nothing acknowledged is missing, and that time goes forward along the log.
 func (l *ledger) close() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	now := uint64(0)
+	for _, index := range l.indexes() {
+		if t := l.frames[index].timeMs; t < now {
+			l.harmf("index %d has the time %d ms, before it was %d", index, t, now)
+		}
+		now = max(now, l.frames[index].timeMs)
+	}
 	for v, index := range l.acked {
 		if at, ok := l.indexOf[v]; !ok || at != index {
 			l.harmf("acknowledged value %s of index %d is lost", v, index)

@@ -21,7 +21,7 @@ type simLoop struct {
 	closed bool
 
 	proposer *Proposer
-	assigned map[record.Stream]uint64
+	assigned map[uint32]uint64 // next offset, by topic
 	waiting  []*simRequest
 	inFlight int
 }
@@ -45,7 +45,7 @@ const (
 )
 
 func newSimLoop(l *simLife) *simLoop {
-	p := &simLoop{life: l, assigned: map[record.Stream]uint64{}}
+	p := &simLoop{life: l, assigned: map[uint32]uint64{}}
 	p.posted = sync.NewCond(&p.mu)
 	l.m.s.running.Go(p.run)
 	return p
@@ -133,10 +133,10 @@ func (p *simLoop) refuse(err error) {
 
 func (p *simLoop) append(rs []*simRequest) {
 	b := record.NewBatch()
-	b.TimeMs = uint64(time.Now().UnixMilli())
+	b.TimeMs = uint64(time.Now().UnixMilli()) + p.life.skewMs
 	for _, r := range rs {
-		offset := p.assigned[r.stream]
-		p.assigned[r.stream] = offset + 1
+		offset := p.assigned[r.stream.Topic]
+		p.assigned[r.stream.Topic] = offset + 1
 		b.AppendRecord(r.stream, offset, &record.Record{Value: []byte(r.value)})
 	}
 	b.Done = func(b *record.Batch, err error) { p.done(b, rs, err) }

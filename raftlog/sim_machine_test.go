@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
-	"maps"
-	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"ayder/aof"
@@ -30,24 +28,24 @@ type simMachine struct {
 	mu      sync.Mutex
 	life    *simLife // nil: down
 	durable uint64   // index on the disk when it went down
+	applied uint64   // highest index that it ever applied before
 }
 
 // simLife is one process.
 type simLife struct {
-	m    *simMachine
-	host *simnet.Host
-	fsys aof.FS
-	dead chan struct{}
-	log  atomic.Pointer[aof.Log]
-	node atomic.Pointer[Node]
-	loop *simLoop
+	m      *simMachine
+	host   *simnet.Host
+	fsys   aof.FS
+	dead   chan struct{}
+	log    atomic.Pointer[aof.Log]
+	node   atomic.Pointer[Node]
+	loop   *simLoop
+	state  simState
+	skewMs uint64 // of its clock
 
 	pausing sync.Mutex
 	resumed chan struct{} // nil: not paused
-
-	mu   sync.Mutex
-	last uint64                   // highest index applied, raft's own not counted
-	next map[record.Stream]uint64 // offsets
+	closing atomic.Bool
 }
 
 const (
@@ -55,6 +53,7 @@ const (
 	simFrameBytes   = 8 << 10
 	simDir          = "/data"
 	simShutdown     = time.Minute
+	simPriorityHold = 3 * time.Second
 )
 
 func simAddr(name string) string { return name + ":7000" }
@@ -63,10 +62,11 @@ func simAddr(name string) string { return name + ":7000" }
 func (m *simMachine) boot() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.life != nil {
+	if m.life != nil || m.s.stopping.Load() {
 		return
 	}
-	l := &simLife{m: m, host: m.s.net.Boot(m.name), fsys: m.disk.mount(), dead: make(chan struct{}), next: map[record.Stream]uint64{}}
+	l := &simLife{m: m, host: m.s.net.Boot(m.name), fsys: m.disk.mount(), dead: make(chan struct{}), skewMs: m.s.skew()}
+	l.state = simState{m: m, next: map[uint32]uint64{}}
 	l.loop = newSimLoop(l)
 	m.life = l
 	m.s.ledger.event("%s boots", m.name)
@@ -95,6 +95,14 @@ func (l *simLife) run() {
 		l.m.s.ledger.reportHarm("%s does not start: %v", l.m.name, err)
 	}
 	<-l.dead
+	l.close()
+}
+
+// close ends what runs, of a dead process or of one that is asked to end, once.
+func (l *simLife) close() {
+	if l.closing.Swap(true) {
+		return
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), simShutdown)
 	defer cancel()
 	if n := l.node.Load(); n != nil {
@@ -102,6 +110,7 @@ func (l *simLife) run() {
 			l.m.s.ledger.reportHarm("%s does not shut down: %v", l.m.name, err)
 		}
 		answerStuck(n.raft)
+		l.m.s.bury(n.raft)
 	}
 	l.loop.close()
 	if log := l.log.Load(); log != nil {
@@ -121,10 +130,14 @@ func (l *simLife) over() bool {
 
 func (l *simLife) start() error {
 	s, name := l.m.s, l.m.name
-	recovery := NewRecovery(0, func(f record.Frame) error { l.take(Committed{Frame: f}); return nil })
+	index, err := l.state.load(l.fsys)
+	if err != nil {
+		return err
+	}
+	recovery := NewRecovery(index, func(f record.Frame) error { l.state.take(&f); return nil })
 	log, err := aof.Open(aof.Options{
 		Dir: simDir, FS: l.fsys, SegmentBytes: simSegmentBytes, FrameBytesMax: simFrameBytes, TailBytes: 4 * simSegmentBytes,
-		Logger: s.logger(name), Committed: l.committed,
+		Logger: s.logger(name), Committed: recovery.Committed, ReplayAfter: index, OnSealed: l.sealed,
 	}, recovery.Frame)
 	if err != nil {
 		return err
@@ -137,7 +150,8 @@ func (l *simLife) start() error {
 	o := Options{
 		Log: log, Dir: simDir, FS: l.fsys, NodeID: name, Peers: s.peersOf(l.m), Recovery: recovery, Bootstrap: l.m == s.machines[0],
 		Listener: listener, Dial: l.host.Dial,
-		Apply: l.apply, Leading: l.leading, Fatal: l.fatal, Logger: s.logger(name), unsafe: s.unsafe,
+		PriorityHold: simPriorityHold,
+		Apply:        l.apply, Leading: l.leading, Fatal: l.fatal, Logger: s.logger(name), unsafe: s.unsafe,
 	}
 	n, err := Start(o)
 	if err != nil {
@@ -148,14 +162,6 @@ func (l *simLife) start() error {
 	return nil
 }
 
-// committed is what frames carry as staged: what this node knows to be on the disks of a majority.
-func (l *simLife) committed() uint64 {
-	if n := l.node.Load(); n != nil {
-		return n.Applied()
-	}
-	return 0
-}
-
 // apply is Options.Apply.
 func (l *simLife) apply(cs []Committed) {
 	l.awaitResume()
@@ -163,52 +169,11 @@ func (l *simLife) apply(cs []Committed) {
 		if l.over() {
 			return
 		}
-		l.take(c)
+		l.state.take(&c.Frame)
 		if b := c.Own; b != nil {
 			l.loop.post(func() { b.Done(b, nil) })
 		}
 	}
-}
-
-// take is the state machine: it checks, and counts offsets.
-func (l *simLife) take(c Committed) {
-	f := &c.Frame
-	if f.Kind != record.KindBatch {
-		return
-	}
-	s, name := l.m.s, l.m.name
-	x := factOf(f)
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if f.Index <= l.last {
-		s.ledger.reportHarm("%s applies index %d after %d", name, f.Index, l.last)
-	}
-	for i := l.last + 1; i < f.Index; i++ {
-		if s.ledger.known(i) {
-			s.ledger.reportHarm("%s applies index %d and skips %d", name, f.Index, i)
-		}
-	}
-	l.last = f.Index
-	if !s.changing && !s.ledger.known(f.Index) {
-		if n := s.holders(l, f.Index, &x); n <= len(s.machines)/2 {
-			s.ledger.reportDanger("%s applies index %d, which is on %d disks", name, f.Index, n)
-		}
-	}
-	s.ledger.applied(name, f.Index, x)
-	it := f.Iter()
-	for sec, ok := it.Next(); ok; sec, ok = it.Next() {
-		if want := l.next[sec.Stream]; sec.Base != want {
-			s.ledger.reportHarm("%s applies index %d with offset %d of %v, next is %d", name, f.Index, sec.Base, sec.Stream, want)
-		}
-		l.next[sec.Stream] = sec.Base + uint64(sec.Count)
-	}
-}
-
-// lastApplied is the highest index that the state machine has.
-func (l *simLife) lastApplied() uint64 {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.last
 }
 
 // leading is Options.Leading: a new leader assigns offsets from what is applied.
@@ -216,10 +181,25 @@ func (l *simLife) leading(won bool) {
 	if !won {
 		return
 	}
-	l.mu.Lock()
-	next := maps.Clone(l.next)
-	l.mu.Unlock()
+	next := l.state.offsets()
 	l.loop.call(func() { l.loop.assigned = next })
+}
+
+// sealed is aof.Options.OnSealed: the moment for a checkpoint, and for giving up what nobody needs any more.
+func (l *simLife) sealed(last uint64) {
+	n := l.node.Load()
+	if n == nil || !n.AwaitApplied(last, l.dead) {
+		return
+	}
+	log := l.log.Load()
+	index, err := l.state.save(log)
+	if err == nil {
+		n.Checkpointed(index)
+		err = log.DropBefore(l.m.s.floor())
+	}
+	if err != nil {
+		l.m.s.ledger.event("%s: checkpoint at index %d: %v", l.m.name, index, err)
+	}
 }
 
 // fatal is Options.Fatal: the process ends, as the program would end it.
@@ -227,7 +207,7 @@ func (l *simLife) fatal(err error) {
 	if l.over() {
 		return
 	}
-	if !l.m.disk.ailing() {
+	if !l.m.disk.ailing() && !errors.Is(err, syscall.EIO) { // else it is to be expected
 		l.m.s.ledger.reportHarm("%s gives up on a healthy disk: %v", l.m.name, err)
 	}
 	l.m.s.ledger.event("%s: fatal: %v", l.m.name, err)
@@ -250,10 +230,28 @@ func (m *simMachine) end(l *simLife, cut func(*simnet.Host), lose func(*simDisk)
 	lose(m.disk)
 	if log := l.log.Load(); log != nil {
 		m.durable = log.Durable()
+		m.applied = max(m.applied, l.state.index())
 	}
 	m.life = nil
 	m.s.crashes.Add(1)
 	l.resume()
+}
+
+// restart ends the process as an operator does: leadership is handed over first, then everything is closed. A new process
+// follows.
+func (m *simMachine) restart() {
+	l := m.current()
+	if l == nil || l.node.Load() == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), transferTimeout)
+	defer cancel()
+	if err := l.node.Load().Transfer(ctx, ""); err != nil && !errors.Is(err, ErrNotLeader) {
+		m.s.ledger.event("%s keeps leading: %v", m.name, err)
+	}
+	l.close()
+	m.end(l, (*simnet.Host).Kill, (*simDisk).kill)
+	m.boot()
 }
 
 // pause stops the process as far as others can see: network, disk, loop and state machine stand still. Its timers do not: it
@@ -311,6 +309,17 @@ func (m *simMachine) holds(index uint64, x *fact) bool {
 	return err == nil && y.same(x) || l.over()
 }
 
+// settled is an index that the machine has applied and on its disk.
+func (m *simMachine) settled() uint64 {
+	m.mu.Lock()
+	l, index := m.life, min(m.durable, m.applied)
+	m.mu.Unlock()
+	if l == nil || l.node.Load() == nil {
+		return index
+	}
+	return min(l.log.Load().Durable(), l.state.index())
+}
+
 // entryFact is the frame that a log has at index.
 func entryFact(log *aof.Log, index uint64) (fact, error) {
 	h, payload, err := log.Entry(index, nil)
@@ -318,14 +327,6 @@ func entryFact(log *aof.Log, index uint64) (fact, error) {
 		return fact{}, err
 	}
 	return factOf(&record.Frame{Header: h, Payload: payload}), nil
-}
-
-// logger shows what nodes say when AYDER_SIM_LOG is set.
-func (s *sim) logger(name string) *slog.Logger {
-	if os.Getenv("AYDER_SIM_LOG") == "" {
-		return slog.New(slog.DiscardHandler)
-	}
-	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})).With("node", name)
 }
 
 // describe is a machine's state in one line.
@@ -339,5 +340,5 @@ func (m *simMachine) describe() string {
 		return m.name + ": starting"
 	}
 	return fmt.Sprintf("%s: %v term %d leader %q, last %d durable %d commit %d applied %d", m.name, n.raft.State(), n.raft.CurrentTerm(),
-		n.raft.Leader(), log.LastIndex(), log.Durable(), n.raft.CommitIndex(), l.lastApplied())
+		n.raft.Leader(), log.LastIndex(), log.Durable(), n.raft.CommitIndex(), l.state.index())
 }

@@ -3,6 +3,7 @@ package raftlog
 import (
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -12,6 +13,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/hashicorp/raft"
 
 	"ayder/internal/testkit/simnet"
 )
@@ -24,10 +27,15 @@ import (
 //	sim_test.go           a cluster: run it, heal it, judge it; the tests
 //	sim_faults_test.go    random faults
 //	sim_guards_test.go    the same without one of the gates R1 to R4: the judge must notice
+//	sim_directed_test.go  schedules that are written out
 //	sim_machine_test.go   a computer and its process
 //	sim_disk_test.go      its disk
+//	sim_state_test.go     its state machine
 //	sim_loop_test.go      its loop, and the clients
 //	sim_ledger_test.go    what is observed, and the verdict
+//	sim_watch_test.go     what nodes say of themselves, checked
+//	sim_log_test.go       what nodes log, counted
+//	sim_leaks_test.go     what raft leaves behind
 //
 // Twenty virtual seconds take well under a real one. `go test` runs a few seeds; AYDER_SIM_RUNS=n runs n seeds a test, from AYDER_SIM_SEED
 // on (both optional), and AYDER_SIM_LOG=1 prints what the nodes log.
@@ -47,46 +55,71 @@ type sim struct {
 	running  sync.WaitGroup // processes, dead ones that are being shut down included
 	rng      *rand.Rand     // the schedule's
 	crashes  atomic.Int64
+	watching sync.WaitGroup
+	stopping atomic.Bool // nothing boots any more
 
 	mu      sync.Mutex
 	answers map[string]int
+	boots   uint64
+	buried  []*raft.Raft
+	seen    map[string]int
 }
 
-// simResult is what a run came to.
+// simResult is what a run came to. seen counts what nodes logged, by message: whether the run tested anything.
 type simResult struct {
 	crashes, acks int
+	seen          map[string]int
 	answers       map[string]int
 	harm, danger  []string
 	trace         []string
 }
 
 const (
-	simSettle  = 30 * time.Second // virtual; healed nodes agree within that time, or never
-	simClients = 6
+	simSettle   = 30 * time.Second // virtual; healed nodes agree within that time, or never
+	simClients  = 6
+	simManyRuns = 20  // so many must have seen everything
+	simKept     = 100 // indexes that are kept although all have them
 )
 
 // newSim makes a cluster of n machines. Those whose number is below up run.
 func newSim(t *testing.T, seed uint64, n int, unsafe unsafeOptions) *sim {
 	s := &sim{
 		t: t, seed: seed, net: simnet.New(seed), ledger: newLedger(), unsafe: unsafe, founders: n,
-		rng: rand.New(rand.NewPCG(seed, 0x73696d)), answers: map[string]int{},
+		rng: rand.New(rand.NewPCG(seed, 0x73696d)), answers: map[string]int{}, seen: map[string]int{},
 	}
 	for i := range n {
 		name := fmt.Sprintf("n%d", i+1)
-		s.peers = append(s.peers, Peer{ID: name, RaftAddr: simAddr(name), HTTPAddr: name + ":80", Priority: 10})
+		s.peers = append(s.peers, Peer{ID: name, RaftAddr: simAddr(name), HTTPAddr: name + ":80", Priority: 100 - 10*i})
 		s.machines = append(s.machines, &simMachine{s: s, name: name, disk: newSimDisk(seed*100 + uint64(i))})
 	}
 	return s
 }
 
 // holders counts the disks that have a frame; the asker's own counts while it recovers.
-func (s *sim) holders(asker *simLife, index uint64, x *fact) (n int) {
+func (s *sim) holders(asker *simMachine, index uint64, x *fact) (n int) {
 	for _, m := range s.machines {
-		if m == asker.m && asker.node.Load() == nil || m.holds(index, x) {
+		if m == asker && m.node() == nil || m.holds(index, x) {
 			n++
 		}
 	}
 	return n
+}
+
+// floor is an index below which no machine needs anything: all have it applied and on disk.
+func (s *sim) floor() uint64 {
+	floor := uint64(math.MaxUint64)
+	for _, m := range s.machines {
+		floor = min(floor, m.settled())
+	}
+	return floor - min(floor, simKept)
+}
+
+// skew draws how far a process's clock is ahead: mostly not at all, else up to an hour.
+func (s *sim) skew() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.boots++
+	return s.boots % 3 * 1_800_000
 }
 
 // peersOf is what a machine is told: the founders, and itself.
@@ -178,10 +211,14 @@ func (s *sim) judge() {
 		return
 	}
 	first := s.machines[0].node().o.Log
+	from := uint64(1)
+	for _, m := range s.machines {
+		from = max(from, m.node().o.Log.FirstIndex())
+	}
 	for _, m := range s.machines {
 		log := m.node().o.Log
-		s.ledger.judge(m.name, m.current().lastApplied(), func(index uint64) (fact, error) { return entryFact(log, index) })
-		for index := first.FirstIndex(); index <= first.LastIndex(); index++ {
+		s.ledger.judge(m.name, m.current().state.index(), from, func(index uint64) (fact, error) { return entryFact(log, index) })
+		for index := from; index <= first.LastIndex(); index++ {
 			a, errA := entryFact(first, index)
 			b, errB := entryFact(log, index)
 			if errA != nil || errB != nil || !a.same(&b) {
@@ -194,16 +231,27 @@ func (s *sim) judge() {
 
 // stop ends all processes and waits for their goroutines.
 func (s *sim) stop() {
+	s.stopping.Store(true)
 	for _, m := range s.machines {
 		m.disk.recover()
 		m.kill()
 	}
 	s.running.Wait()
+	for _, r := range s.buried { // some futures were asked for while raft stopped
+		answerStuck(r)
+	}
+}
+
+// bury remembers a raft that has stopped.
+func (s *sim) bury(r *raft.Raft) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.buried = append(s.buried, r)
 }
 
 func (s *sim) result(crashes int) simResult {
 	return simResult{
-		crashes: crashes, acks: s.answers["acknowledged"], answers: s.answers,
+		crashes: crashes, acks: s.answers["acknowledged"], answers: s.answers, seen: s.seen,
 		harm: s.ledger.harm, danger: s.ledger.danger, trace: s.ledger.trace,
 	}
 }
@@ -216,7 +264,7 @@ func simulate(t *testing.T, seed uint64, nodes int, unsafe unsafeOptions, f faul
 			m.boot()
 		}
 		stop := s.clients(simClients)
-		watched := s.watchLeases()
+		watched := s.watch()
 		f.inflict(s)
 		crashes := int(s.crashes.Load())
 		if s.ledger.harmed() { // enough is known
@@ -242,37 +290,6 @@ func simulate(t *testing.T, seed uint64, nodes int, unsafe unsafeOptions, f faul
 	return r
 }
 
-// watchLeases has every node say every few milliseconds whether it may serve linearizable reads: then it must have
-// applied whatever was acknowledged before.
-func (s *sim) watchLeases() (stop func()) {
-	end, done := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(done)
-		for {
-			select {
-			case <-end:
-				return
-			case <-time.After(3 * time.Millisecond):
-			}
-			for _, m := range s.machines {
-				m.checkLease()
-			}
-		}
-	}()
-	return func() { close(end); <-done }
-}
-
-func (m *simMachine) checkLease() {
-	l := m.current()
-	if l == nil || l.isPaused() {
-		return
-	}
-	newest := m.s.ledger.acknowledged()
-	if n := l.node.Load(); n != nil && n.Leased() && l.lastApplied() < newest && !l.over() {
-		m.s.ledger.reportHarm("%s serves reads at index %d, %d is acknowledged", m.name, l.lastApplied(), newest)
-	}
-}
-
 // simRuns is how many seeds a test runs, and the first.
 func simRuns(short int) (first uint64, n int) {
 	n = short
@@ -292,12 +309,15 @@ func runSims(t *testing.T, nodes, short int, f faults) {
 	if simRace {
 		n, f.lasting = 1, f.lasting/4
 	}
-	total := simResult{answers: map[string]int{}}
+	total := simResult{answers: map[string]int{}, seen: map[string]int{}}
 	for seed := first; seed < first+uint64(n); seed++ {
 		r := simulate(t, seed, nodes, unsafeOptions{}, f)
 		total.crashes, total.acks = total.crashes+r.crashes, total.acks+r.acks
 		for what, n := range r.answers {
 			total.answers[what] += n
+		}
+		for what, n := range r.seen {
+			total.seen[what] += n
 		}
 		verdict := "ok"
 		if len(r.harm)+len(r.danger) > 0 {
@@ -307,6 +327,10 @@ func runSims(t *testing.T, nodes, short int, f faults) {
 		t.Logf("seed %d: %d nodes, %d crashes, %d acknowledged: %s", seed, nodes, r.crashes, r.acks, verdict)
 	}
 	t.Logf("%d runs of %d nodes: %d crashes, %d acknowledged, answers %v", n, nodes, total.crashes, total.acks, total.answers)
+	t.Logf("%s", total.events())
+	if missing := total.unseen(); n >= simManyRuns && len(missing) > 0 {
+		t.Errorf("never seen in %d runs: %q", n, missing)
+	}
 	if total.crashes < n || total.acks < 100*n {
 		t.Errorf("%d crashes and %d acknowledgements in %d runs prove nothing", total.crashes, total.acks, n)
 	}
@@ -332,10 +356,10 @@ func (r *simResult) explain() string {
 
 func TestSimThreeNodes(t *testing.T) {
 	t.Parallel()
-	runSims(t, 3, 3, everyFault)
+	runSims(t, 3, 4, everyFault)
 }
 
 func TestSimFiveNodes(t *testing.T) {
 	t.Parallel()
-	runSims(t, 5, 1, everyFault)
+	runSims(t, 5, 2, everyFault)
 }
