@@ -24,6 +24,10 @@ func (n *Node) followLeadership() {
 		select {
 		case won := <-n.notify:
 			n.lead(won)
+		case <-n.anew:
+			if n.leading.Load() && !n.accepting.Load() && n.raft.State() == raft.Leader {
+				n.lead(true)
+			}
 		case <-n.stop:
 			return
 		}
@@ -151,11 +155,7 @@ func (n *Node) Transfer(ctx context.Context, id string) error {
 		return err
 	}
 	n.stopAccepting()
-	defer func() {
-		if n.leading.Load() && n.raft.State() == raft.Leader {
-			n.accepting.Store(true)
-		}
-	}()
+	defer n.leadOn()
 	n.transport.voidLease()
 	for until := time.Now().Add(transferDrain); n.proposals.count() > 0 && time.Now().Before(until); {
 		time.Sleep(time.Millisecond)
@@ -165,6 +165,15 @@ func (n *Node) Transfer(ctx context.Context, id string) error {
 		return fmt.Errorf("hand over to %s: %w", to.ID, err)
 	}
 	return nil
+}
+
+// leadOn has this node begin its term anew if it still leads after an attempt to hand over: batches that came meanwhile were
+// lost, and the loops write nothing before they are told.
+func (n *Node) leadOn() {
+	select {
+	case n.anew <- struct{}{}:
+	default:
+	}
 }
 
 // successor is the node that leadership may go to: a voter that has almost everything and answered within a heartbeat.

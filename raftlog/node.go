@@ -99,7 +99,8 @@ type Node struct {
 	applied    atomic.Uint64
 	caughtUp   atomic.Bool
 	checkpoint atomic.Uint64 // index of the newest checkpoint
-	notify     chan bool
+	notify     chan bool     // raft's word about this node
+	anew       chan struct{} // leadership was not handed over
 
 	mu        sync.Mutex
 	proposers []*Proposer
@@ -116,7 +117,7 @@ type Node struct {
 func Start(o Options) (*Node, error) {
 	o.setDefaults()
 	n := &Node{
-		o: o, proposals: newProposals(), stop: make(chan struct{}), notify: make(chan bool, 64),
+		o: o, proposals: newProposals(), stop: make(chan struct{}), notify: make(chan bool, 64), anew: make(chan struct{}, 1),
 		known: make(map[string]Peer), started: make(chan struct{}),
 	}
 	for _, p := range o.Peers {

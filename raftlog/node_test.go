@@ -419,3 +419,31 @@ func TestMembership(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// A transfer that comes to nothing leaves a leader that is told to begin anew, because batches that came meanwhile were lost.
+func TestATransferThatFails(t *testing.T) {
+	c := newCluster(t, 3)
+	var begun atomic.Int32
+	for i, m := range c.members {
+		m.opts = func(o *Options) {
+			o.Leading = func(won bool) {
+				if won {
+					begun.Add(1)
+				}
+			}
+		}
+		m.start(i == 0)
+	}
+	want := c.write(0, 3)
+	l := c.leader()
+	before := begun.Load()
+	gone, cancel := context.WithCancel(context.Background())
+	cancel()
+	err := l.node.Transfer(gone, "")
+	if err == nil {
+		t.Skip("handed over all the same")
+	}
+	until(t, "a new beginning, here or elsewhere", func() bool { return begun.Load() > before })
+	want = append(want, c.write(3, 3)...)
+	c.agree(want)
+}

@@ -186,9 +186,13 @@ func (cl *cluster) Transfer(ctx context.Context, id string) error {
 // faceError is err in the terms of the HTTP face.
 func faceError(err error) error {
 	for _, e := range [...]struct{ ours, face error }{
-		{raftlog.ErrNotLeader, api.ErrNotLeader}, {raftlog.ErrLeadershipLost, api.ErrLeadershipLost},
-		{raftlog.ErrUnknownNode, api.ErrUnknownNode}, {raftlog.ErrConflict, api.ErrNodeConflict},
-		{raftlog.ErrNotCurrent, api.ErrNodeConflict}, {aof.ErrNoSpace, api.ErrNoSpace}, {aof.ErrBusy, api.ErrBusy},
+		{raftlog.ErrNotLeader, api.ErrNotLeader},
+		{raftlog.ErrLeadershipLost, api.ErrLeadershipLost},
+		{raftlog.ErrUnknownNode, api.ErrUnknownNode},
+		{raftlog.ErrConflict, api.ErrNodeConflict},
+		{raftlog.ErrNotCurrent, api.ErrNodeConflict},
+		{aof.ErrNoSpace, api.ErrNoSpace},
+		{aof.ErrBusy, api.ErrBusy},
 	} {
 		if errors.Is(err, e.ours) {
 			return fmt.Errorf("%w: %w", e.face, err)
