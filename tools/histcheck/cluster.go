@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -61,13 +62,21 @@ func newCluster(o *options, n network, slow *disks, f *shared) *cluster {
 			options: proc.Options{
 				Bin: o.bin, Dir: filepath.Join(o.dir, fmt.Sprintf("node-%d", i+1)), Backend: o.backend, Port: e.http,
 				// The last of two flags wins; the first is for servers on loopback.
-				Args: append([]string{"--listen", e.address(), "--dev"}, o.args...),
+				Args: append([]string{"--listen", e.address(), "--dev"}, o.argsOf(i)...),
 				Env:  environment(n, i, o.nodes),
 				Wrap: n.wrap(i),
 			},
 		})
 	}
 	return c
+}
+
+// argsOf are a node's flags.
+func (o *options) argsOf(node int) []string {
+	if node > 0 {
+		return o.args
+	}
+	return append(slices.Clone(o.args), o.firstArgs...)
 }
 
 // environment is what makes a server a node of the cluster.
@@ -259,6 +268,23 @@ func gauge(text []byte, name string) float64 {
 		}
 	}
 	return -1
+}
+
+// transfer asks the leader to give its place to a node, and returns what became of that. Any answer will do.
+func (c *cluster) transfer(to int) (answer string) {
+	leader := c.leader()
+	if leader < 0 {
+		return "nobody to ask"
+	}
+	err := c.with(leader, requestWait, func(client *proc.Client) error {
+		r, err := client.Post("/ha/transfer", fmt.Appendf(nil, `{"node_id":%q}`, name(to)))
+		answer = strconv.Itoa(r.Status)
+		return err
+	})
+	if err != nil {
+		return err.Error()
+	}
+	return answer
 }
 
 // close ends all nodes.

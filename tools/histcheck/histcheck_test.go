@@ -110,3 +110,26 @@ func early(t *testing.T) string {
 	}
 	return bin
 }
+
+// Leases that are longer than the other nodes' patience let a leader that is cut off serve stale reads. Nothing is lost by
+// that, so nothing but the search can find it.
+func TestStaleReadsAreCaught(t *testing.T) {
+	args, cut := faultsHere(t)
+	if !cut {
+		t.Skip("a leader must be cut off for this")
+	}
+	if testing.Short() {
+		t.Skip("one of the two controls is enough")
+	}
+	const patient = "--raft-heartbeat-ms 4000 --raft-election-ms 4000 --raft-lease-ms 4000"
+	for _, seed := range []string{"1", "4", "5", "7", "8"} {
+		output, code := histories(t, proc.Binary(t), append(args, "-duration", "10s", "-faults", "split", "-seed", seed, "-first-args", patient)...)
+		if strings.Contains(output, "LOST") {
+			t.Error("messages were lost")
+		}
+		if code != 0 && strings.Contains(output, "NOT linearizable") {
+			return
+		}
+	}
+	t.Error("they were not caught")
+}

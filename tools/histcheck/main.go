@@ -16,9 +16,12 @@
 // first: the same seed makes the same plan of faults and the same load, though what meets what is up to the
 // machine.
 //
-// A server built with -tags ackearly acknowledges before the commit and must fail:
+// Two runs must fail, or the tool is worth nothing: a server built with -tags ackearly, which acknowledges before the
+// commit, and a node that is told to count on a leader's lease for longer than the others keep it, which
+// serves stale reads and loses nothing:
 //
-//	histcheck -build-flags "-tags ackearly"
+//	histcheck -faults split -build-flags "-tags ackearly"
+//	histcheck -faults split -first-args "--raft-heartbeat-ms 4000 --raft-election-ms 4000 --raft-lease-ms 4000"
 package main
 
 import (
@@ -69,6 +72,8 @@ type options struct {
 	build    string
 	dir      string
 	args     []string
+	// firstArgs are for the first node alone.
+	firstArgs []string
 }
 
 // serverArgs make the log roll often and keep little of it in memory.
@@ -82,17 +87,18 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 	f.IntVar(&o.rate, "rate", 500, "operations a second that all clients together aim at")
 	f.DurationVar(&o.duration, "duration", time.Minute, "how long faults are made")
 	f.Uint64Var(&o.seed, "seed", 0, "of the plan and the load; 0: a new one")
-	wanted := f.String("faults", "all", "all, none or a list of kill kill-all pause restart slow split mute deaf one-way bridge")
+	wanted := f.String("faults", "all", "all, none or a list of kill kill-all pause restart slow transfer split mute deaf one-way bridge")
 	f.BoolVar(&o.netns, "netns", true, "nodes in network namespaces; false: on loopback, without network faults")
 	f.StringVar(&o.backend, "backend", "", "uring or evio; without one, what the server chooses")
 	f.StringVar(&o.bin, "bin", "", "the server's program; without one it is built")
 	f.StringVar(&o.build, "build-flags", "", "flags for building it")
 	f.StringVar(&o.dir, "dir", "", "directory to work in, which is left behind; without one a temporary one")
 	words := f.String("args", serverArgs, "further flags of the servers")
+	first := f.String("first-args", "", "further flags of the first of them")
 	if err := f.Parse(args); err != nil {
 		return o, err
 	}
-	o.args = strings.Fields(*words)
+	o.args, o.firstArgs = strings.Fields(*words), strings.Fields(*first)
 	if o.seed == 0 {
 		o.seed = rand.Uint64()
 	}

@@ -82,6 +82,9 @@ func (n *nemesis) strike(s step) (undo func() error, err error) {
 	case faultPause:
 		undo = func() error { return c.signal(node, syscall.SIGCONT) }
 		err = c.signal(node, syscall.SIGSTOP)
+	case faultMove:
+		undo = nothing
+		text = fmt.Sprintf("to %s: %s", text, c.transfer(node))
 	case faultSlow:
 		writes := slowWrites[s.pick%uint64(len(slowWrites))]
 		text = fmt.Sprintf("%s, %d writes a second", text, writes)

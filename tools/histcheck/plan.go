@@ -22,6 +22,7 @@ const (
 	faultPause   faultKind = "pause"    // SIGSTOP, then SIGCONT
 	faultStop    faultKind = "restart"  // SIGTERM, which must end it, then started again
 	faultSlow    faultKind = "slow"     // a disk that takes few writes a second
+	faultMove    faultKind = "transfer" // leadership is given to a node by POST /ha/transfer
 
 	faultSplit  faultKind = "split"   // one node or more cut off from the rest, both ways
 	faultMute   faultKind = "mute"    // one node is not heard by the others, but hears them
@@ -32,7 +33,7 @@ const (
 
 // The tracks. What occurs twice is twice as likely.
 var (
-	processFaults = []faultKind{faultKill, faultKill, faultPause, faultPause, faultStop, faultSlow, faultKillAll}
+	processFaults = []faultKind{faultKill, faultKill, faultPause, faultPause, faultStop, faultSlow, faultMove, faultKillAll}
 	networkFaults = []faultKind{faultSplit, faultSplit, faultMute, faultDeaf, faultOneWay, faultBridge}
 )
 
