@@ -150,8 +150,8 @@ func (l *simLife) start() error {
 	o := Options{
 		Log: log, Dir: simDir, FS: l.fsys, NodeID: name, Peers: s.peersOf(l.m), Recovery: recovery, Bootstrap: l.m == s.machines[0],
 		Listener: listener, Dial: l.host.Dial,
-		PriorityHold: simPriorityHold,
-		Apply:        l.apply, Leading: l.leading, Fatal: l.fatal, Logger: s.logger(name), unsafe: s.unsafe,
+		PriorityHold: simPriorityHold, SerialSync: s.serial(l.m),
+		Apply: l.apply, Leading: l.leading, Fatal: l.fatal, Logger: s.logger(name), unsafe: s.unsafe,
 	}
 	n, err := Start(o)
 	if err != nil {

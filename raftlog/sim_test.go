@@ -132,6 +132,11 @@ func (s *sim) peersOf(m *simMachine) []Peer {
 	return s.peers[:s.founders]
 }
 
+// serial tells whether a machine, when it leads, syncs before it replicates: one in five does, and they must get along.
+func (s *sim) serial(m *simMachine) bool {
+	return (s.seed+uint64(slices.Index(s.machines, m)))%5 == 0 && s.unsafe == unsafeOptions{}
+}
+
 func (s *sim) value(client string, n int) string { return fmt.Sprintf("%s-%d", client, n) }
 
 // count notes what clients were answered.
