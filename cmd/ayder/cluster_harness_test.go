@@ -384,8 +384,8 @@ type traffic struct {
 }
 
 type trafficProducer struct {
-	acked [][]byte // by offset
-	gap   time.Duration
+	acked [][]byte     // by offset
+	times []time.Time  // of the answers
 	count atomic.Int64 // of acked, for others to see
 	err   error
 }
@@ -402,7 +402,7 @@ func (g *group) load(topic string, producers int) *traffic {
 }
 
 func (p *trafficProducer) run(l *traffic, partition int) {
-	last, node := time.Now(), partition
+	node := partition
 	for number := 0; ; number++ {
 		select {
 		case <-l.done:
@@ -419,9 +419,7 @@ func (p *trafficProducer) run(l *traffic, partition int) {
 			p.err = fmt.Errorf("message %d of partition %d is at offset %d", number, partition, a.Offset)
 			return
 		}
-		p.gap = max(p.gap, time.Since(last))
-		last = time.Now()
-		p.acked = append(p.acked, body)
+		p.acked, p.times = append(p.acked, body), append(p.times, time.Now())
 		p.count.Add(1)
 	}
 }
@@ -438,8 +436,8 @@ func (l *traffic) more(count int64) {
 	}
 }
 
-// stop ends the load, checks that every node has all of it, and returns the longest wait for an answer.
-func (l *traffic) stop() (gap time.Duration) {
+// stop ends the load and checks that every node has all of it.
+func (l *traffic) stop() {
 	l.g.t.Helper()
 	close(l.done)
 	l.running.Wait()
@@ -449,9 +447,25 @@ func (l *traffic) stop() (gap time.Duration) {
 			l.g.t.Fatal(p.err)
 		}
 		l.g.mustAllHold(l.topic, i, p.acked)
-		gap = max(gap, p.gap)
 		total += len(p.acked)
 	}
-	l.g.t.Logf("%d messages acknowledged, longest time between two answers %v", total, gap.Round(time.Millisecond))
-	return gap
+	l.g.t.Logf("%d messages acknowledged", total)
+}
+
+// gaps are, for each moment, the longest time without an answer to anybody that ended between it and the next moment.
+func (l *traffic) gaps(moments []time.Time) []time.Duration {
+	var answers []time.Time
+	for _, p := range l.producers {
+		answers = append(answers, p.times...)
+	}
+	slices.SortFunc(answers, time.Time.Compare)
+	gaps := make([]time.Duration, len(moments))
+	for i := 1; i < len(answers); i++ {
+		for m := range moments {
+			if answers[i].After(moments[m]) && (m+1 == len(moments) || answers[i].Before(moments[m+1])) {
+				gaps[m] = max(gaps[m], answers[i].Sub(answers[i-1]))
+			}
+		}
+	}
+	return gaps
 }
