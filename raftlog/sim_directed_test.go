@@ -68,6 +68,45 @@ func TestSimDeposed(t *testing.T) {
 	})
 }
 
+// A leader whose disk is slow goes on at the pace of the others: its own sync is not waited for.
+func TestSimSlowLeaderDisk(t *testing.T) {
+	t.Parallel()
+	direct(t, func(s *sim, leader *simMachine) {
+		leader.disk.slowDown(100 * time.Millisecond)
+		time.Sleep(time.Second)
+		before := s.answered("acknowledged")
+		time.Sleep(2 * time.Second)
+		if n := s.answered("acknowledged") - before; n < 500 || s.leader() != leader {
+			s.ledger.reportHarm("%d acknowledged in two seconds", n)
+		}
+	})
+}
+
+// A leader whose disk hangs hands over, and writes go on.
+func TestSimHungLeaderDisk(t *testing.T) {
+	t.Parallel()
+	direct(t, func(s *sim, leader *simMachine) {
+		leader.disk.hang()
+		gap := s.longestGap(10 * time.Second)
+		s.ledger.event("longest time without an acknowledgement: %v", gap)
+		if gap > 5*time.Second {
+			s.ledger.reportHarm("nothing was acknowledged for %v", gap)
+		}
+	})
+}
+
+// longestGap is the longest time without an acknowledgement while a time passes.
+func (s *sim) longestGap(during time.Duration) (longest time.Duration) {
+	last, at := s.answered("acknowledged"), time.Now()
+	for end := time.Now().Add(during); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		if n := s.answered("acknowledged"); n != last {
+			last, at = n, time.Now()
+		}
+		longest = max(longest, time.Since(at))
+	}
+	return longest
+}
+
 // A node whose disk is full waits in the middle of raft for room; it can be stopped all the same.
 func TestSimStopOnAFullDisk(t *testing.T) {
 	t.Parallel()
