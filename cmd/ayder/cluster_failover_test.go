@@ -68,6 +68,7 @@ func TestRollingRestartUnderLoad(t *testing.T) {
 	}
 	l.more(10)
 	l.stop()
+	t.Logf("%d requests were sent again because their connection broke", g.unanswered.Load())
 	for _, n := range g.nodes {
 		mustStop(t, n.Server)
 		if out, code := ayder(t, nil, "check", n.options.Dir); code != 0 {

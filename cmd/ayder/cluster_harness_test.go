@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"net/url"
 	"path/filepath"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -24,9 +26,10 @@ import (
 
 // group is a cluster under test.
 type group struct {
-	t     *testing.T
-	nodes []*groupNode
-	keys  atomic.Uint64 // idempotency keys
+	t          *testing.T
+	nodes      []*groupNode
+	keys       atomic.Uint64 // idempotency keys
+	unanswered atomic.Int64  // requests whose connection broke before an answer came
 }
 
 // groupNode is one node: its settings, and its process while it has one.
@@ -261,6 +264,9 @@ func (g *group) tryAny(method, target string, body []byte, node *int) (r proc.Re
 	for began := time.Now(); time.Since(began) < proc.HangGuard; *node++ {
 		if r, err = follow(g.nodes[*node%len(g.nodes)].http, method, target, body); err == nil && final(&r) {
 			return r, nil
+		}
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) {
+			g.unanswered.Add(1)
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
