@@ -361,10 +361,10 @@ func (r *simResult) explain() string {
 
 func TestSimThreeNodes(t *testing.T) {
 	t.Parallel()
-	runSims(t, 3, 4, everyFault)
+	runSims(t, 3, 3, everyFault)
 }
 
 func TestSimFiveNodes(t *testing.T) {
 	t.Parallel()
-	runSims(t, 5, 2, everyFault)
+	runSims(t, 5, 1, everyFault)
 }
