@@ -14,13 +14,13 @@ import (
 
 const slabBytes = 800_000 // a message: few of them fill a disk
 
-// runWithSmallDisk starts three nodes, one of which, not the founder, has a small disk in memory.
-func runWithSmallDisk(t *testing.T) (g *group, small *groupNode, d *proc.Disk) {
+// memoryDisk mounts a file system in memory, or skips.
+func memoryDisk(t *testing.T, bytes int64) *proc.Disk {
 	t.Helper()
 	if err := proc.DiskTools(); err != nil {
 		t.Skip("no disk to fill here: ", err)
 	}
-	d, err := proc.NewMemoryDisk(t.TempDir(), diskBytes)
+	d, err := proc.NewMemoryDisk(t.TempDir(), bytes)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -29,7 +29,18 @@ func runWithSmallDisk(t *testing.T) (g *group, small *groupNode, d *proc.Disk) {
 			t.Error(err)
 		}
 	})
+	return d
+}
+
+// runWithSmallDisk starts three nodes, one of which, not the founder, has a small disk.
+func runWithSmallDisk(t *testing.T) (g *group, small *groupNode, d *proc.Disk) {
+	t.Helper()
+	d = memoryDisk(t, diskBytes)
+	large := memoryDisk(t, 8*diskBytes)
 	g = newGroup(t, 3, proc.Options{Args: []string{"--raft-priority-hold-ms", "3600000"}})
+	for _, n := range g.nodes {
+		n.options.Dir = filepath.Join(large.Mount, n.id)
+	}
 	small = g.nodes[1]
 	small.options.Dir = filepath.Join(d.Mount, "data")
 	g.start(g.nodes...)
@@ -106,21 +117,10 @@ func TestFullDiskOfTheLeader(t *testing.T) {
 
 // Where all are full, clients are told so, with 507, and writes go on when there is room again.
 func TestFullDisksEverywhere(t *testing.T) {
-	if err := proc.DiskTools(); err != nil {
-		t.Skip("no disk to fill here: ", err)
-	}
 	g := newGroup(t, 3, proc.Options{})
 	var disks []*proc.Disk
 	for _, n := range g.nodes {
-		d, err := proc.NewMemoryDisk(t.TempDir(), diskBytes)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() {
-			if err := d.Remove(); err != nil {
-				t.Error(err)
-			}
-		})
+		d := memoryDisk(t, diskBytes)
 		n.options.Dir = filepath.Join(d.Mount, "data")
 		disks = append(disks, d)
 	}
