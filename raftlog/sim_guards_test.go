@@ -13,25 +13,29 @@ import (
 // crashes while disks are slow. R4 protects changes of membership, which the random schedules do not make; its schedule
 // is written out.
 
-// slowAndDead is crashes of several nodes at a time, in the orders that hurt, while disks are slow and the network is
-// partly cut.
-var slowAndDead = faults{
-	lasting: 20 * time.Second, pauseMin: 10 * time.Millisecond, pauseMax: 250 * time.Millisecond,
-	odds: []odd{
-		{2, crashOrBoot},
-		{2, leaderLate},
-		{2, otherLate},
-		{6, slowDisk},
-		{1, hangDisk},
-		{2, healDisks},
-		{3, isolate},
-		{4, healNetwork},
-	},
+// loaded is faults of several nodes at a time, in the orders that hurt, while disks are slow and the network is partly cut.
+func loaded(more ...odd) faults {
+	return faults{
+		lasting: 20 * time.Second, pauseMin: 10 * time.Millisecond, pauseMax: 250 * time.Millisecond,
+		odds: append(more, odd{2, crashOrBoot}, odd{3, bootAll}, odd{3, slowDisk}, odd{1, hangDisk}, odd{4, healDisks}, odd{2, isolate}, odd{4, healNetwork}),
+	}
 }
 
-// leaderLate cuts everybody's power and boots m, which often is the leader, long after the others: they go on with what
-// their disks have.
+// slowAndDead is all of them.
+var slowAndDead = loaded(odd{2, leaderLate}, odd{2, otherLate}, odd{2, oneWitness})
+
+// leaderLate cuts everybody's power and boots the leader, if there is one, long after the others: they go on with what their disks
+// have. Before, theirs were slow for a while.
 func leaderLate(s *sim, m *simMachine) {
+	if l := s.leader(); l != nil {
+		m = l
+	}
+	for _, x := range s.machines {
+		if x != m {
+			x.disk.slowDown(300 * time.Millisecond)
+		}
+	}
+	s.while()
 	s.ledger.event("blackout; %s will come late", m.name)
 	for _, x := range s.machines {
 		x.powerOff()
@@ -59,9 +63,37 @@ func otherLate(s *sim, m *simMachine) {
 	s.late(x)
 }
 
+// oneWitness is otherLate after a time in which m's disk was slow and it had only the other one to talk to: nobody else has what
+// was acknowledged then.
+func oneWitness(s *sim, m *simMachine) {
+	x := s.machines[s.rng.IntN(len(s.machines))]
+	if x == m {
+		return
+	}
+	s.ledger.event("%s has only %s", m.name, x.name)
+	for _, y := range s.machines {
+		if y != m && y != x {
+			s.split([]*simMachine{m}, []*simMachine{y})
+		}
+	}
+	m.disk.slowDown(300 * time.Millisecond)
+	s.while()
+	s.ledger.event("%s and %s lose power; %s will come late", m.name, x.name, x.name)
+	m.powerOff()
+	x.powerOff()
+	m.boot()
+	s.net.Heal()
+	s.late(x)
+}
+
+// while waits for what a slow disk makes others wait.
+func (s *sim) while() {
+	time.Sleep(100*time.Millisecond + time.Duration(s.rng.Int64N(int64(200*time.Millisecond))))
+}
+
 // late boots a machine after a while.
 func (s *sim) late(m *simMachine) {
-	time.Sleep(time.Second + time.Duration(s.rng.Int64N(int64(time.Second))))
+	time.Sleep(700*time.Millisecond + time.Duration(s.rng.Int64N(int64(700*time.Millisecond))))
 	m.boot()
 }
 
@@ -73,17 +105,20 @@ func TestSimWithoutAGate(t *testing.T) {
 		t.Skip("what the schedules find does not depend on the race detector")
 	}
 	t.Parallel()
-	for name, unsafe := range map[string]unsafeOptions{
-		"R1": {noR1: true},
-		"R2": {noR2: true},
-		"R3": {noR3: true},
+	for name, c := range map[string]struct {
+		unsafe unsafeOptions
+		faults faults
+	}{
+		"R1": {unsafeOptions{noR1: true}, loaded(odd{6, leaderLate})},
+		"R2": {unsafeOptions{noR2: true}, loaded(odd{6, oneWitness})},
+		"R3": {unsafeOptions{noR3: true}, loaded(odd{6, oneWitness})},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			first, _ := simRuns(0)
 			crashes := 0
 			for seed := first; seed < first+simControlRuns; seed++ {
-				r := simulate(t, seed, 3, unsafe, slowAndDead)
+				r := simulate(t, seed, 3, c.unsafe, c.faults)
 				crashes += r.crashes
 				if len(r.harm) > 0 {
 					t.Logf("found with seed %d, after %d crashes: %s", seed, crashes, r.harm[0])
