@@ -12,7 +12,20 @@ import (
 // there is room. A leader that cannot either gives its place to a node that can, or says 507; it never answers what it
 // cannot keep.
 
-const slabBytes = 800_000 // a message: few of them fill a disk
+const (
+	slabBytes   = 800_000  // a message: few of them fill a disk
+	weightBytes = 44 << 20 // takes most of the room that a small disk has
+)
+
+// putWeight takes room that removing the file gives back.
+func putWeight(t *testing.T, d *proc.Disk) (path string) {
+	t.Helper()
+	path = filepath.Join(d.Mount, "weight")
+	if err := os.WriteFile(path, make([]byte, weightBytes), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
 
 // memoryDisk mounts a file system in memory, or skips.
 func memoryDisk(t *testing.T, bytes int64) *proc.Disk {
@@ -77,18 +90,18 @@ func slabs(count int) (all [][]byte) {
 	return all
 }
 
-const overfull = diskBytes/slabBytes + 20 // slabs that are more than the small disk holds
+const overfull = (diskBytes-weightBytes)/slabBytes + 20 // slabs that are more than a small disk holds beside the weight
 
 func TestFullDiskOfAFollower(t *testing.T) {
 	g, small, d := runWithSmallDisk(t)
 	g.lead(g.nodes[0])
-	ballast := putBallast(t, d)
-	const count = (diskBytes - ballastBytes/2) / slabBytes // more than fits beside the ballast, less than fits without
+	weight := putWeight(t, d)
+	const count = (diskBytes - weightBytes*3/4) / slabBytes // more than fits beside the weight, less than fits without
 	g.putSlabs(0, count)
 	if !small.running() {
 		t.Fatalf("the node with the full disk has ended: %s", small.Log())
 	}
-	if err := os.Remove(ballast); err != nil {
+	if err := os.Remove(weight); err != nil {
 		t.Fatal(err)
 	}
 	g.mustAllHold("fill", 0, slabs(count))
@@ -97,7 +110,7 @@ func TestFullDiskOfAFollower(t *testing.T) {
 func TestFullDiskOfTheLeader(t *testing.T) {
 	g, small, d := runWithSmallDisk(t)
 	g.lead(small)
-	ballast := putBallast(t, d)
+	weight := putWeight(t, d)
 	g.putSlabs(0, overfull)
 	if leader := g.leader(); leader == small {
 		t.Error("the node without room leads")
@@ -108,11 +121,12 @@ func TestFullDiskOfTheLeader(t *testing.T) {
 		}
 	}
 	mustKill(t, small.Server)
-	if err := os.Remove(ballast); err != nil {
+	if err := os.Remove(weight); err != nil {
 		t.Fatal(err)
 	}
-	g.launch(small) // still too small for everything: it must say so, not end, and not harm the others
+	g.start(small)
 	g.putSlabs(overfull, 5)
+	g.mustAllHold("fill", 0, slabs(overfull+5))
 }
 
 // Where all are full, clients are told so, with 507, and writes go on when there is room again.
@@ -125,9 +139,9 @@ func TestFullDisksEverywhere(t *testing.T) {
 		disks = append(disks, d)
 	}
 	g.start(g.nodes...)
-	var ballast []string
+	var weights []string
 	for _, d := range disks {
-		ballast = append(ballast, putBallast(t, d))
+		weights = append(weights, putWeight(t, d))
 	}
 	count := 0
 	full := func() bool {
@@ -147,7 +161,7 @@ func TestFullDisksEverywhere(t *testing.T) {
 		return false
 	}
 	g.eventually("the disks are full", full)
-	for _, path := range ballast {
+	for _, path := range weights {
 		if err := os.Remove(path); err != nil {
 			t.Fatal(err)
 		}

@@ -342,19 +342,18 @@ func (g *group) putMany(topic string, from, count int) (all [][]byte) {
 // holds waits until a node has count messages of a partition, as its own consume call shows them, and returns them.
 func (g *group) holds(n *groupNode, topic string, partition int, count uint64) (all [][]byte) {
 	g.t.Helper()
-	said := error(nil)
+	var said error
 	g.eventually(fmt.Sprintf("%s holds %d messages of %s/%d", n.id, count, topic, partition), func() bool {
-		all = nil
 		c, err := proc.Dial(n.http)
 		if err != nil {
 			return false
 		}
 		defer c.Close()
-		_, said = c.Each(topic, partition, 0, func(m *proc.Message) error {
+		_, said = c.Each(topic, partition, uint64(len(all)), func(m *proc.Message) error {
 			all = append(all, m.ValueB64)
 			return nil
 		})
-		return said == nil && uint64(len(all)) >= count
+		return said == nil && uint64(len(all)) >= count // what a node has shown it keeps: go on from there
 	})
 	return all
 }
