@@ -167,6 +167,7 @@ type simMount struct{ aof.FS }
 
 func (o simMount) Open(path string, mode aof.Mode) (aof.File, error) {
 	f, err := o.FS.Open(path, mode)
+	endApplying(err)
 	if !isState(path) {
 		return simFile{f}, err
 	}
@@ -192,16 +193,26 @@ func (o simMount) SyncDir(dir string) error {
 
 func isState(path string) bool { return strings.HasPrefix(filepath.Base(path), stateName) }
 
-// simFile is a file of the log. Raft panics when it cannot read a committed entry; on a machine that is gone, its
-// goroutine just ends.
+// simFile is a file of the log.
 type simFile struct{ aof.File }
 
 func (f simFile) ReadAt(p []byte, off int64) (int, error) {
 	n, err := f.File.ReadAt(p, off)
+	endApplying(err)
+	return n, err
+}
+
+func (f simFile) Size() (int64, error) {
+	n, err := f.File.Size()
+	endApplying(err)
+	return n, err
+}
+
+// endApplying ends the goroutine if it is raft's and reads a committed entry on a machine that is gone: there it would panic.
+func endApplying(err error) {
 	if errors.Is(err, testkit.ErrCrashed) && calledBy(applyEntries) != "" {
 		runtime.Goexit()
 	}
-	return n, err
 }
 
 // simStateFile is a state file whose writes do not fail for want of a machine.
