@@ -34,7 +34,7 @@ const (
 	transferTimeout   = 3 * time.Second
 	transferDrain     = time.Second           // proposals under way are waited for
 	transferLagMax    = 1000                  // entries that a successor may lack
-	candidacyStagger  = 20 * time.Millisecond // between candidates when a leader's process died
+	candidacyStagger  = 60 * time.Millisecond // between candidates when a leader's process died
 	fetchTries        = 20                    // faults that fetching one file survives
 	fetchPause        = time.Second           // after one
 	fetchTimeout      = 10 * time.Minute      // of one file, from where it stopped
