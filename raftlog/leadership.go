@@ -73,6 +73,11 @@ func (n *Node) settled(term uint64) bool {
 		case <-n.stop:
 			return false
 		}
+		select { // raft refuses at once while it hands leadership over
+		case <-time.After(barrierPause):
+		case <-n.stop:
+			return false
+		}
 	}
 	return false
 }

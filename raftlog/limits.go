@@ -29,6 +29,7 @@ const (
 	rankShare            = 4 // the next in rank waits a fourth of the election timeout longer
 
 	rpcTimeout        = 2 * time.Second
+	barrierPause      = 10 * time.Millisecond // between attempts
 	barrierTimeout    = 5 * time.Second
 	changeTimeout     = 5 * time.Second // a membership change waits as long for its turn
 	transferTimeout   = 3 * time.Second
