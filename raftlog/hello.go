@@ -16,10 +16,12 @@ import (
 // answers with its own, or with a refusal that says why and ends the conversation. The opener may still find that the
 // other is not whom it expected.
 //
-//	| "ayder-ha" 8 | version 4 | cluster 16 | incarnation 16 | flags 1 | priority 4 | id text | raft address text | HTTP address text | …
+//	| "ayder-ha" 8 | version 4 | cluster 16 | incarnation 16 | flags 1 | priority 4 | id text | raft address text | HTTP address text |
+//	| HTTPS address text (1.1) | …
 //
 // The upper half of version is the major version: both must have the same. The lower half is the minor one: a newer
-// node may say more at the end, and an older one does not read it.
+// node may say more at the end, and an older one does not read it. What a node says, and what is read of another's hello, follows
+// from the minor version in it; so nodes are restarted with a new version one by one (version.go).
 //
 // Under TLS (tls.go) the certificate must name the node that the hello claims to come from, so a node with a valid
 // certificate cannot pose as another.
@@ -33,6 +35,7 @@ type hello struct {
 	NodeID      string
 	RaftAddr    string // host:port
 	HTTPAddr    string // host:port
+	HTTPSAddr   string // host:port, empty for none; since minorHTTPS
 	Priority    int
 	Version     uint32 // major<<16 | minor
 }
@@ -56,8 +59,15 @@ func encodeHello(b []byte, h *hello) []byte {
 	b = binary.LittleEndian.AppendUint32(b, uint32(int32(h.Priority)))
 	b = appendText(b, h.NodeID)
 	b = appendText(b, h.RaftAddr)
-	return appendText(b, h.HTTPAddr)
+	b = appendText(b, h.HTTPAddr)
+	if h.minor() >= minorHTTPS {
+		b = appendText(b, h.HTTPSAddr)
+	}
+	return b
 }
+
+// minor is the minor version, which says what is at the hello's end.
+func (h *hello) minor() uint32 { return h.Version & 0xffff }
 
 // flagFounding is the hello's flag Founding.
 const flagFounding = 1
@@ -83,6 +93,9 @@ func decodeHello(body []byte) (hello, error) {
 	h.NodeID = string(f.text())
 	h.RaftAddr = string(f.text())
 	h.HTTPAddr = string(f.text())
+	if h.minor() >= minorHTTPS {
+		h.HTTPSAddr = string(f.text())
+	}
 	if h.NodeID == "" {
 		f.short = true
 	}
@@ -91,7 +104,7 @@ func decodeHello(body []byte) (hello, error) {
 
 // check keeps a hello that nobody could read from being sent.
 func (h *hello) check() error {
-	for _, s := range []string{h.NodeID, h.RaftAddr, h.HTTPAddr} {
+	for _, s := range []string{h.NodeID, h.RaftAddr, h.HTTPAddr, h.HTTPSAddr} {
 		if len(s) > textBytesMax {
 			return fmt.Errorf("raftlog: a name of %d bytes, the limit is %d", len(s), textBytesMax)
 		}

@@ -12,7 +12,7 @@ import (
 )
 
 var testHello = hello{
-	Cluster: [16]byte{1, 15: 16}, Incarnation: [16]byte{2, 15: 3}, Founding: true, NodeID: "node-1", RaftAddr: "10.0.0.1:7001", HTTPAddr: "[::1]:7002", Priority: -3, Version: 1<<16 | 2,
+	Cluster: [16]byte{1, 15: 16}, Incarnation: [16]byte{2, 15: 3}, Founding: true, NodeID: "node-1", RaftAddr: "10.0.0.1:7001", HTTPAddr: "[::1]:7002", HTTPSAddr: "[::1]:7003", Priority: -3, Version: 1<<16 | 2,
 }
 
 func TestNoHello(t *testing.T) {
@@ -21,11 +21,29 @@ func TestNoHello(t *testing.T) {
 		"empty":       {},
 		"other magic": append([]byte("ayder-hb"), f.b[8:]...),
 		"no node id":  encodeHello(nil, &hello{Version: 1})[wireHeadBytes:],
+		"cut short":   f.b[:len(f.b)-1],
 		"long name":   encodeHello(nil, &hello{NodeID: strings.Repeat("x", textBytesMax+1)})[wireHeadBytes:],
 	} {
 		if h, err := decodeHello(body); !errors.Is(err, errMalformed) {
 			t.Errorf("%s: %+v, %v", name, h, err)
 		}
+	}
+}
+
+// TestHelloOfAnotherMinorVersion: what an older node says ends earlier, what a newer one says goes on.
+func TestHelloOfAnotherMinorVersion(t *testing.T) {
+	older := testHello
+	older.Version = 1 << 16
+	_, f := opened(t, encodeHello(nil, &older))
+	heard, err := decodeHello(f.b)
+	if older.HTTPSAddr = ""; err != nil || heard != older {
+		t.Errorf("of an older node: %+v, %v", heard, err)
+	}
+	newer := testHello
+	newer.Version = 1<<16 | minorEnd
+	_, f = opened(t, append(encodeHello(nil, &newer), "and more"...))
+	if heard, err := decodeHello(f.b); err != nil || heard != newer {
+		t.Errorf("of a newer node: %+v, %v", heard, err)
 	}
 }
 

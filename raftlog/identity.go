@@ -32,7 +32,7 @@ func (n *Node) hello() hello {
 	p, s := n.peer(n.o.NodeID), n.stable.get()
 	return hello{
 		Cluster: *n.identity.cluster.Load(), Incarnation: idBytes(s.Incarnation), Founding: s.Founding,
-		NodeID: p.ID, RaftAddr: p.RaftAddr, HTTPAddr: p.HTTPAddr, Priority: p.Priority, Version: protocolVersion,
+		NodeID: p.ID, RaftAddr: p.RaftAddr, HTTPAddr: p.HTTPAddr, HTTPSAddr: p.HTTPSAddr, Priority: p.Priority, Version: protocolVersion,
 	}
 }
 
@@ -56,10 +56,19 @@ func (n *Node) accept(peer hello) error {
 			return err
 		}
 	}
-	n.mu.Lock()
-	n.known[peer.NodeID] = Peer{ID: peer.NodeID, RaftAddr: peer.RaftAddr, HTTPAddr: peer.HTTPAddr, Priority: peer.Priority}
-	n.mu.Unlock()
+	n.learn(&peer)
 	return nil
+}
+
+// learn takes over what a peer says of itself. Of what its version does not say the configuration's word stands.
+func (n *Node) learn(h *hello) {
+	p := Peer{ID: h.NodeID, RaftAddr: h.RaftAddr, HTTPAddr: h.HTTPAddr, HTTPSAddr: h.HTTPSAddr, Priority: h.Priority}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if h.minor() < minorHTTPS {
+		p.HTTPSAddr = n.known[p.ID].HTTPSAddr
+	}
+	n.known[p.ID] = p
 }
 
 // recognize compares a peer's incarnation with the one met before, and remembers it at the first meeting.

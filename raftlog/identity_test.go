@@ -104,6 +104,26 @@ func TestIncarnationsAreRemembered(t *testing.T) {
 	}
 }
 
+// What an older node's hello does not say, the configuration knows; what a node says of itself counts more.
+func TestWhatAHelloTeaches(t *testing.T) {
+	n := &Node{known: map[string]Peer{"n2": {ID: "n2", HTTPAddr: "a:1", HTTPSAddr: "a:2"}}}
+	h := hello{NodeID: "n2", RaftAddr: "b:3", HTTPAddr: "b:1", Version: protocolMajor << 16}
+	n.learn(&h)
+	if p := n.peer("n2"); p != (Peer{ID: "n2", RaftAddr: "b:3", HTTPAddr: "b:1", HTTPSAddr: "a:2"}) {
+		t.Errorf("from an older node: %+v", p)
+	}
+	h.Version, h.HTTPSAddr = protocolMajor<<16|minorHTTPS, "b:2"
+	n.learn(&h)
+	if p := n.peer("n2"); p.HTTPSAddr != "b:2" {
+		t.Errorf("from a newer node: %+v", p)
+	}
+	h.HTTPSAddr = ""
+	n.learn(&h)
+	if p := n.peer("n2"); p.HTTPSAddr != "" {
+		t.Errorf("from one that has ceased to serve TLS: %+v", p)
+	}
+}
+
 // A leader's restart does not wait for ever, and a node that was never told of a cluster waits.
 func TestANodeAloneWaits(t *testing.T) {
 	c := newCluster(t, 3)

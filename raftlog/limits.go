@@ -19,7 +19,6 @@ const (
 	appendsInFlight      = 4                      // AppendEntries to one peer that were sent and not answered
 	configurationsKept   = 64                     // committed configurations in raft.state
 	reserveBytes         = 64 << 10               // of disk, kept for raft.state: several times its size
-	protocolVersion      = 1 << 16                // of the messages between nodes
 
 	heartbeatDefault     = 300 * time.Millisecond
 	electionDefault      = 300 * time.Millisecond

@@ -96,6 +96,7 @@ type Status struct {
 	Term          uint64
 	Leader        string // id, empty if unknown
 	LeaderHTTP    string
+	LeaderHTTPS   string // empty: it serves no TLS, or has not said where
 	CommitIndex   uint64
 	AppliedIndex  uint64
 	DurableIndex  uint64
@@ -128,7 +129,7 @@ func (n *Node) Status() *Status {
 		s.Cluster = fmt.Sprintf("%x", c)
 	}
 	if p, ok := n.Leader(); ok {
-		s.Leader, s.LeaderHTTP = p.ID, p.HTTPAddr
+		s.Leader, s.LeaderHTTP, s.LeaderHTTPS = p.ID, p.HTTPAddr, p.HTTPSAddr
 	}
 	if at := n.raft.LastContact(); s.Role != RoleLeader && !at.IsZero() {
 		s.FreshQuorum = s.Leader != "" && time.Since(at) < n.o.Heartbeat

@@ -39,7 +39,9 @@ type Peer struct {
 	ID       string
 	RaftAddr string // host:port
 	HTTPAddr string // host:port
-	Priority int    // the highest leads, if it can
+	// HTTPSAddr is where clients go that speak TLS, host:port; empty: nowhere.
+	HTTPSAddr string
+	Priority  int // the highest leads, if it can
 }
 
 // Options of a node. Times that are zero have defaults (limits.go).

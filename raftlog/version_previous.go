@@ -1,0 +1,5 @@
+//go:build previouswire
+
+package raftlog
+
+const protocolMinor = minorEnd - 2
