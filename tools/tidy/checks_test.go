@@ -234,6 +234,10 @@ func TestTexts(t *testing.T) {
 	)
 }
 
+func TestASecondWorktreeIsATreeToo(t *testing.T) {
+	wantFaults(t, checkTexts(load(t, ".git", "gitdir: /wo"+"rk/x\n")))
+}
+
 func TestPackageNames(t *testing.T) {
 	root := load(t, "a/util/a.go", "package a\n", "b/b.go", "package helpers\n", "c/c.go", "package c\n", "utility/u.go", "package utility\n")
 	wantFaults(t, checkPackageNames(root), "a/util/a.go:1: no package is called util", "b/b.go:1: no package is called helpers")

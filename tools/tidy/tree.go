@@ -59,7 +59,7 @@ func loadTree(fsys fs.FS) (*tree, []fault, error) {
 			return err
 		case entry.IsDir() && skipped(name):
 			return fs.SkipDir
-		case !entry.Type().IsRegular():
+		case !entry.Type().IsRegular() || name == ".git": // which is a file in a second worktree
 			return nil
 		}
 		faults = append(faults, t.load(fsys, name, entry)...)
