@@ -197,7 +197,7 @@ func (c *conn) dispatch(req *httpparse.Request, head, body []byte, size int) int
 
 // mayPipeline tells whether req may be executed while answers before it are owed.
 func mayPipeline(req *httpparse.Request) bool {
-	var vars [3][]byte
+	var vars [pathVarsMax][]byte
 	if len(req.Path) == 0 || req.Path[0] != '/' {
 		return false
 	}

@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"strings"
 
 	"ayder/engine"
 	"ayder/httpparse"
@@ -158,7 +159,7 @@ func (l *loop) resolve(x *exchange) error {
 		x.conn.preflight = ""
 		return nil
 	}
-	var vars [3][]byte
+	var vars [pathVarsMax][]byte
 	var n *node
 	nvars := 0
 	if len(req.Path) > 0 && req.Path[0] == '/' {
@@ -190,32 +191,60 @@ func (l *loop) noMethod(x *exchange, n *node) error {
 	return &e
 }
 
-// decodePath stores the path's variables: topic, group and partition, in that order.
-func (l *loop) decodePath(x *exchange, scope *auth.Scope, vars [][]byte) (err error) {
-	a := &x.args
+// pathVar says how a variable of a path is decoded, and where to.
+type pathVar uint8
+
+const (
+	varTopic pathVar = iota
+	varGroup
+	varPartition
+
+	pathVarsMax = 3 // variables of one path
+)
+
+// pathVars are the variables by the names that they have in the table.
+var pathVars = map[string]pathVar{"topic": varTopic, "group": varGroup, "partition": varPartition}
+
+// pathVarOf is the variable that a segment of the table's paths stands for.
+func pathVarOf(seg string) pathVar {
+	v, ok := pathVars[strings.TrimSuffix(strings.Trim(seg, "{}"), "...")]
+	if !ok {
+		panic("bug: the table of calls has an unknown variable " + seg)
+	}
+	return v
+}
+
+// decodePath stores the path's variables.
+func (l *loop) decodePath(x *exchange, scope *auth.Scope, vars [][]byte) error {
 	for i, v := range vars {
-		if v, err = l.unescapePath(v); err != nil {
-			return err
-		}
-		switch i {
-		case 0:
-			a.topic = v
-			err = checkTopic(v, scope)
-		case 1:
-			a.group = v
-			if !engine.ValidName(v) {
-				err = errBadGroup
-			}
-		case 2:
-			n, ok := parseUint(v, 1<<32-1)
-			if !ok {
-				err = errBadParameter.with("partition %q is not a number", v)
-			}
-			a.partition = uint32(n)
+		v, err := l.unescapePath(v)
+		if err == nil {
+			err = x.args.putPath(x.route.vars[i], v, scope)
 		}
 		if err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// putPath checks and stores one variable, decoded.
+func (a *args) putPath(name pathVar, v []byte, scope *auth.Scope) error {
+	switch name {
+	case varTopic:
+		a.topic = v
+		return checkTopic(v, scope)
+	case varGroup:
+		a.group = v
+		if !engine.ValidName(v) {
+			return errBadGroup
+		}
+	case varPartition:
+		n, ok := parseUint(v, 1<<32-1)
+		if !ok {
+			return errBadParameter.with("partition %q is not a number", v)
+		}
+		a.partition = uint32(n)
 	}
 	return nil
 }

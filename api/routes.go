@@ -11,7 +11,8 @@ import (
 // The table of calls, on one screen, and the tree that it is compiled to.
 //
 // Finding a route walks the path's segments through nested maps: no regular expression, no allocation. A
-// literal segment wins over a {variable}.
+// literal segment wins over a {variable}, and that over {variable...}, which is all that is left of the path, slashes
+// included. A variable's name says how it is decoded (pathVars).
 
 // handler does one call. It runs on a loop and must not block. The error may be an *Error,
 // errStall, or anything else, which is answered 500.
@@ -29,7 +30,8 @@ type route struct {
 	global    bool // a token that reaches only names with a prefix does not suffice
 	pipelines bool // may be executed while earlier answers on its connection are still owed
 
-	id int // index in the table, the number under which timings are recorded
+	id   int       // index in the table, the number under which timings are recorded
+	vars []pathVar // the path's variables, in order
 }
 
 // table is every call that the server has. HEAD works wherever GET does, OPTIONS everywhere.
@@ -78,6 +80,7 @@ func init() {
 type node struct {
 	literal  map[string]*node
 	variable *node
+	rest     *node
 	byMethod map[httpparse.Method]*route
 	allow    string // for 405 and OPTIONS
 }
@@ -89,7 +92,9 @@ func compile(routes []route) *node {
 		r.id = i
 		n := top
 		for _, seg := range strings.Split(r.path[1:], "/") {
-			n = n.child(seg)
+			if n = n.child(seg); strings.HasPrefix(seg, "{") {
+				r.vars = append(r.vars, pathVarOf(seg))
+			}
 		}
 		n.add(r.method, r)
 	}
@@ -97,7 +102,13 @@ func compile(routes []route) *node {
 }
 
 func (n *node) child(seg string) *node {
-	if strings.HasPrefix(seg, "{") {
+	switch {
+	case strings.HasSuffix(seg, "...}"):
+		if n.rest == nil {
+			n.rest = &node{}
+		}
+		return n.rest
+	case strings.HasPrefix(seg, "{"):
 		if n.variable == nil {
 			n.variable = &node{}
 		}
@@ -125,11 +136,11 @@ func (n *node) add(m httpparse.Method, r *route) {
 }
 
 // find walks the path. vars are the segments that stood for a {variable}, undecoded.
-func find(path []byte, vars *[3][]byte) (n *node, nvars int) {
+func find(path []byte, vars *[pathVarsMax][]byte) (n *node, nvars int) {
 	n = root
 	for len(path) > 0 && n != nil {
 		path = path[1:]
-		seg := path
+		seg, all := path, path
 		if i := bytes.IndexByte(path, '/'); i >= 0 {
 			seg, path = path[:i], path[i:]
 		} else {
@@ -139,10 +150,16 @@ func find(path []byte, vars *[3][]byte) (n *node, nvars int) {
 			n = next
 			continue
 		}
-		if n = n.variable; n != nil {
-			vars[nvars] = seg
-			nvars++
+		switch {
+		case n.variable != nil:
+			n = n.variable
+		case n.rest != nil:
+			n, seg, path = n.rest, all, nil
+		default:
+			return nil, 0
 		}
+		vars[nvars] = seg
+		nvars++
 	}
 	if n == nil || n.byMethod == nil {
 		return nil, 0

@@ -18,13 +18,16 @@ import (
 // change once they are there). Encoding a million keys takes long, and may run on another goroutine.
 // Collecting everything on the loop was simpler and stopped it for 20 ms.
 //
-//	checkpoint   magic u32 | version u32 | parts u32 | parts × ( size u32 | part )
-//	part         time_ms u64 | topics u32 | partitions u32 | topics × topic | partitions × partition
+//	checkpoint   magic u32 | version u32 | parts u32 | parts × ( size u64 | part )
+//	part         time_ms u64 | topics u32 | partitions u32 | topics × topic | partitions × partition | extensions u32 | extensions
 //	topic        created u64 | size u32 | settings (as in the command that creates a topic)
 //	partition    topic u32 | partition u32 | as_of u64 | floor u64 | next u64 | bytes u64
 //	             groups u32 | keys u32 | groups × group | keys × key
 //	group        offset u64 | size u16 | name; sorted by name
 //	key          hash 16 | varint first, less the key's before | varint count | varint time_ms, less the key's before
+//	extension    tag u32 | size u64 | what extension.go says of the tag
+//
+// Version 1 had parts of size u32 and no extensions.
 //
 // Topics are in the order of their ids, which start at 1; each part lists all that were there when it was made, and
 // the longest list counts. Partitions that nothing has happened to are left out. What the file around it looks like, its
@@ -32,16 +35,18 @@ import (
 
 const (
 	checkpointMagic   uint32 = 'A' | 'Y'<<8 | 'C'<<16 | 'P'<<24
-	checkpointVersion uint32 = 1
+	checkpointVersion uint32 = 2
 	keyBytesMin              = 19 // a key as encoded, three varints of one byte
 )
 
 // Capture is a shard's state at one moment. It may be encoded on any goroutine.
 type Capture struct {
+	engine     *Engine
 	timeMs     uint64
 	windowMs   uint64
 	topics     []*Topic
 	partitions []captured
+	extensions []capturedExtension
 }
 
 // captured is a partition's state at one moment.
@@ -66,7 +71,7 @@ func (s *Shard) Capture() *Capture {
 }
 
 func (e *Engine) capture(timeMs uint64) *Capture {
-	return &Capture{timeMs: timeMs, windowMs: e.config.IdemWindowMs, topics: e.catalogue.all()}
+	return &Capture{engine: e, timeMs: timeMs, windowMs: e.config.IdemWindowMs, topics: e.catalogue.all()}
 }
 
 // collect notes the partitions of owner, or of everybody where that is nil.
@@ -79,6 +84,7 @@ func (c *Capture) collect(owner *Shard) {
 			}
 		}
 	}
+	c.extend(owner)
 }
 
 func (p *Partition) capture() captured {
@@ -120,17 +126,14 @@ func EncodeCheckpoint(parts [][]byte) []byte {
 	le := binary.LittleEndian
 	size := 12
 	for _, p := range parts {
-		size += 4 + len(p)
+		size += 8 + len(p)
 	}
 	b := make([]byte, 0, size)
 	b = le.AppendUint32(b, checkpointMagic)
 	b = le.AppendUint32(b, checkpointVersion)
 	b = le.AppendUint32(b, uint32(len(parts)))
 	for _, p := range parts {
-		if uint64(len(p)) > CheckpointBytesMax {
-			panic("bug: a part of a checkpoint over 4 GiB")
-		}
-		b = le.AppendUint32(b, uint32(len(p)))
+		b = le.AppendUint64(b, uint64(len(p)))
 		b = append(b, p...)
 	}
 	return b
@@ -150,7 +153,7 @@ func (c *Capture) AppendTo(dst []byte) []byte {
 	for i := range c.partitions {
 		dst = c.partitions[i].appendTo(dst, c.timeMs, c.windowMs)
 	}
-	return dst
+	return c.appendExtensions(dst)
 }
 
 func (c *captured) appendTo(dst []byte, timeMs, windowMs uint64) []byte {

@@ -12,7 +12,6 @@ const (
 	TopicsTotalMax      = 1_000_000 // what Config.TopicsMax may at most allow
 	PartitionsTotalMax  = 4_000_000 // what Config.PartitionsMax may at most allow
 	IdemKeysTotalMax    = 1 << 28   // what Config.IdemKeysMax may at most allow
-	CheckpointBytesMax  = 1<<32 - 1 // one shard's part of a checkpoint
 	topicsDefault       = 100_000   // topics
 	partitionsDefault   = 1_000_000 // partitions of all topics together: 128 MiB of heap when all are empty
 	idemKeysDefault     = 1_000_000 // idempotency keys remembered per partition: 57 MB of heap when full

@@ -20,12 +20,11 @@ func (e *Engine) Restore(payload []byte) error {
 	}
 	d := decoder{left: payload}
 	magic, version, parts := d.u32(), d.u32(), d.u32()
-	if d.failed || magic != checkpointMagic || version != checkpointVersion {
+	if d.failed || magic != checkpointMagic || version < 1 || version > checkpointVersion {
 		return fmt.Errorf("magic %#x version %d: %w", magic, version, ErrCheckpoint)
 	}
 	for i := range parts {
-		size := d.u32()
-		part := decoder{left: d.bytes(uint64(size))}
+		part := decoder{left: d.bytes(d.partSize(version)), version: version}
 		if d.failed {
 			return fmt.Errorf("part %d of %d is cut short: %w", i, parts, ErrCheckpoint)
 		}
@@ -49,6 +48,11 @@ func (e *Engine) restorePart(d *decoder) error {
 	for i := range partitions {
 		if err := e.restorePartition(d); err != nil {
 			return fmt.Errorf("partition %d of %d: %w", i, partitions, err)
+		}
+	}
+	if d.version > 1 {
+		if err := e.restoreExtensions(d); err != nil {
+			return err
 		}
 	}
 	return d.end()
@@ -147,8 +151,17 @@ var errShort = errors.New("cut short")
 
 // decoder takes values off the front of left. After the first that is not there, failed is set and all are zero.
 type decoder struct {
-	left   []byte
-	failed bool
+	left    []byte
+	failed  bool
+	version uint32 // of the checkpoint
+}
+
+// partSize takes the size of a part.
+func (d *decoder) partSize(version uint32) uint64 {
+	if version == 1 {
+		return uint64(d.u32())
+	}
+	return d.u64()
 }
 
 func (d *decoder) bytes(n uint64) []byte {

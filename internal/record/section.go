@@ -16,6 +16,8 @@ const (
 	SectionGroupCommit SectionType = 3 // a group's committed offset moves
 )
 
+// 4 topic delete, 5 topic grow, 6 floor, 7 retention, 8 group reset, 9 group delete, 10 group members, 11 to 13 KV and 14 boot are spoken for.
+
 // FlagSectionIdem marks a records section in which at least one record has an idempotency key,
 // so that applying the many sections without one need not look at their records.
 const FlagSectionIdem uint8 = 1 << 0
