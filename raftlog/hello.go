@@ -17,11 +17,12 @@ import (
 // other is not whom it expected.
 //
 //	| "ayder-ha" 8 | version 4 | cluster 16 | incarnation 16 | flags 1 | priority 4 | id text | raft address text | HTTP address text |
-//	| HTTPS address text (1.1) | …
+//	| HTTPS address text (1.1) | patience 4 | lease 4 (1.2) | …
 //
 // The upper half of version is the major version: both must have the same. The lower half is the minor one: a newer
 // node may say more at the end, and an older one does not read it. What a node says, and what is read of another's hello, follows
 // from the minor version in it; so nodes are restarted with a new version one by one (version.go).
+// Patience and lease are milliseconds (lease.go).
 //
 // Under TLS (tls.go) the certificate must name the node that the hello claims to come from, so a node with a valid
 // certificate cannot pose as another.
@@ -38,6 +39,7 @@ type hello struct {
 	HTTPSAddr   string // host:port, empty for none; since minorHTTPS
 	Priority    int
 	Version     uint32 // major<<16 | minor
+	Times       times  // since minorTimes
 }
 
 const helloMagic = "ayder-ha"
@@ -62,6 +64,10 @@ func encodeHello(b []byte, h *hello) []byte {
 	b = appendText(b, h.HTTPAddr)
 	if h.minor() >= minorHTTPS {
 		b = appendText(b, h.HTTPSAddr)
+	}
+	if h.minor() >= minorTimes {
+		b = binary.LittleEndian.AppendUint32(b, uint32(h.Times.patience.Milliseconds()))
+		b = binary.LittleEndian.AppendUint32(b, uint32(h.Times.lease.Milliseconds()))
 	}
 	return b
 }
@@ -95,6 +101,10 @@ func decodeHello(body []byte) (hello, error) {
 	h.HTTPAddr = string(f.text())
 	if h.minor() >= minorHTTPS {
 		h.HTTPSAddr = string(f.text())
+	}
+	if h.minor() >= minorTimes {
+		h.Times.patience = time.Duration(f.u32()) * time.Millisecond
+		h.Times.lease = time.Duration(f.u32()) * time.Millisecond
 	}
 	if h.NodeID == "" {
 		f.short = true

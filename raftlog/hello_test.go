@@ -13,6 +13,7 @@ import (
 
 var testHello = hello{
 	Cluster: [16]byte{1, 15: 16}, Incarnation: [16]byte{2, 15: 3}, Founding: true, NodeID: "node-1", RaftAddr: "10.0.0.1:7001", HTTPAddr: "[::1]:7002", HTTPSAddr: "[::1]:7003", Priority: -3, Version: 1<<16 | 2,
+	Times: times{300 * time.Millisecond, 200 * time.Millisecond},
 }
 
 func TestNoHello(t *testing.T) {
@@ -36,7 +37,8 @@ func TestHelloOfAnotherMinorVersion(t *testing.T) {
 	older.Version = 1 << 16
 	_, f := opened(t, encodeHello(nil, &older))
 	heard, err := decodeHello(f.b)
-	if older.HTTPSAddr = ""; err != nil || heard != older {
+	older.HTTPSAddr, older.Times = "", times{}
+	if err != nil || heard != older {
 		t.Errorf("of an older node: %+v, %v", heard, err)
 	}
 	newer := testHello

@@ -33,6 +33,7 @@ func (n *Node) hello() hello {
 	return hello{
 		Cluster: *n.identity.cluster.Load(), Incarnation: idBytes(s.Incarnation), Founding: s.Founding,
 		NodeID: p.ID, RaftAddr: p.RaftAddr, HTTPAddr: p.HTTPAddr, HTTPSAddr: p.HTTPSAddr, Priority: p.Priority, Version: protocolVersion,
+		Times: n.times(),
 	}
 }
 
@@ -56,6 +57,7 @@ func (n *Node) accept(peer hello) error {
 			return err
 		}
 	}
+	n.compareTimes(peer)
 	n.learn(&peer)
 	return nil
 }

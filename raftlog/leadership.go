@@ -97,8 +97,7 @@ func (n *Node) Leased() bool {
 	if !n.leading.Load() {
 		return false
 	}
-	start := n.transport.leaseStart()
-	return !start.IsZero() && time.Since(start) < n.o.Lease
+	return time.Now().Before(n.transport.leaseEnd())
 }
 
 // ReadBarrier returns when a read of what is applied then is linearizable. Errors: ErrNotLeader, ErrStopped, ctx's.

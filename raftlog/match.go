@@ -18,7 +18,8 @@ import (
 // the voters' disks hold: an entry that raft has committed (which needs a majority, this node's unsynced copy counted)
 // and that is not beyond Safe is on a majority of disks. Everywhere is what every voter's disk holds. And the start of
 // the lease is the instant at or after which a majority was asked, and agreed, that this node leads: by the time of
-// asking, because the follower's promise begins when the request arrives, which is not earlier.
+// asking, because the follower's promise begins when the request arrives, which is not earlier. Its end is found in the
+// same way, from the ends of the promises, because not all need be of the same length (lease.go).
 //
 // Within a term Safe never goes back, even if a change of the membership lowers the median: the old and the new majority
 // overlap, so what was safe stays safe.
@@ -29,6 +30,7 @@ type matches struct {
 	self     raft.ServerID
 	voters   func() []raft.ServerID
 	local    func() uint64 // durable index of this node
+	lease    func(id raft.ServerID) time.Duration
 	progress func()
 	stop     <-chan struct{}
 
@@ -49,7 +51,7 @@ type peerMatch struct {
 
 func newMatches(o *transportOptions, stop <-chan struct{}) *matches {
 	return &matches{
-		self: raft.ServerID(o.Self().NodeID), voters: o.Voters, local: o.LocalDurable, progress: o.OnProgress, stop: stop,
+		self: raft.ServerID(o.Self().NodeID), voters: o.Voters, local: o.LocalDurable, lease: o.Lease, progress: o.OnProgress, stop: stop,
 		peers: make(map[raft.ServerID]peerMatch),
 	}
 }
@@ -239,6 +241,32 @@ func (m *matches) leaseStart() time.Time {
 	}
 	slices.SortFunc(asked, time.Time.Compare)
 	return asked[(len(asked)-1)/2]
+}
+
+// leaseEnd is the latest instant at which the promises of a majority still hold, as far as each may be counted on.
+// Zero: never. A promise of no length is none.
+func (m *matches) leaseEnd() time.Time {
+	voters := m.voters()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.void || len(voters) == 0 || m.lease == nil {
+		return time.Time{}
+	}
+	var space [16]time.Time
+	ends := space[:0]
+	for _, id := range voters {
+		length, sent := m.lease(id), m.peers[id].sent
+		switch {
+		case id == m.self:
+			ends = append(ends, time.Now().Add(length))
+		case length <= 0 || sent.IsZero():
+			ends = append(ends, time.Time{})
+		default:
+			ends = append(ends, sent.Add(length))
+		}
+	}
+	slices.SortFunc(ends, time.Time.Compare)
+	return ends[(len(ends)-1)/2]
 }
 
 // voidLease ends the lease for the rest of the term. The next answer must not bring it back: once somebody was told to

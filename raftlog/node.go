@@ -92,6 +92,7 @@ type Node struct {
 	proposals *proposals
 	early     early
 	identity  identity
+	leases    leases
 
 	// gate is held by Append while it proposes, and taken to stop proposals: afterwards raft knows of all there are.
 	gate       sync.RWMutex
@@ -172,8 +173,8 @@ func (n *Node) prepare() error {
 		return err
 	}
 	n.identify()
-	if !fresh { // a vote now could break a lease that counts on this node's word from before it stopped
-		time.Sleep(o.Heartbeat)
+	if err := n.keepPromise(fresh); err != nil {
+		return err
 	}
 	n.transport = newTransport(n.transportOptions())
 	return nil
@@ -320,7 +321,7 @@ func (n *Node) transportOptions() transportOptions {
 	return transportOptions{
 		Listener: o.Listener, Dial: o.Dial, Self: n.hello, Accept: n.accept,
 		LocalDurable: o.Log.Durable, WaitDurable: wait, ParallelSync: !o.SerialSync && !o.unsafe.noR2,
-		Voters: n.voters, OnPeerGone: n.peerGone, OnProgress: func() { n.progress(false) }, Bulk: n.bulk, Have: func(index uint64) bool { return n.Applied() >= index },
+		Voters: n.voters, OnPeerGone: n.peerGone, OnProgress: func() { n.progress(false) }, Bulk: n.bulk, Lease: n.leaseOn, Have: func(index uint64) bool { return n.Applied() >= index },
 		Timeout: rpcTimeout, InFlight: appendsInFlight, Logger: o.Logger,
 	}
 }

@@ -44,6 +44,7 @@ type state struct {
 	Term           uint64            `json:"term"`
 	VoteTerm       uint64            `json:"vote_term"`
 	VoteFor        string            `json:"vote_for"`
+	PatienceMs     int64             `json:"patience_ms,omitempty"`    // what this node last promised (lease.go)
 	Configurations []configuration   `json:"configurations,omitempty"` // ascending; the newest configurationsKept
 	Peers          map[string]string `json:"peers,omitempty"`          // incarnation by node id
 }

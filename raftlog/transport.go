@@ -49,6 +49,8 @@ type transportOptions struct {
 	// Voters of the latest configuration, this node included if it is one. Called often: cheap, and must not block. It is
 	// not called before a peer has answered this node's first AppendEntries, except by everywhere, holders and leaseStart.
 	Voters func() []raft.ServerID
+	// Lease is for how long a lease may count on what a voter, this node included, agreed to. Must not block. Nil: not at all.
+	Lease func(id raft.ServerID) time.Duration
 	// Have tells that this node has applied index: a snapshot up to there is agreed to and not installed. Nil: never.
 	Have func(index uint64) bool
 	// OnPeerGone is told, once per connection, that one broke on which a node had sent AppendEntries. It may block until
@@ -351,6 +353,10 @@ func (t *transport) holders(index uint64) int { return t.match.holders(index) }
 // leaseStart is the latest instant such that a majority agreed to requests of the current term that were sent at or after
 // it; zero: none. Whoever uses it knows that this node leads.
 func (t *transport) leaseStart() time.Time { return t.match.leaseStart() }
+
+// leaseEnd is the instant up to which a majority has promised to elect nobody else, as far as each
+// promise may be counted on; zero: no majority has. Whoever uses it knows that this node leads.
+func (t *transport) leaseEnd() time.Time { return t.match.leaseEnd() }
 
 // voidLease ends the lease for the rest of the term, before leadership is handed over.
 func (t *transport) voidLease() { t.match.voidLease() }

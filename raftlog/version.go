@@ -9,6 +9,7 @@ package raftlog
 // The minor versions, by what each has added.
 const (
 	minorHTTPS = 1 + iota // the HTTPS address in the hello
+	minorTimes            // patience and lease in the hello
 	minorEnd
 )
 

@@ -89,7 +89,7 @@ func TestAcknowledgingEarlyIsCaught(t *testing.T) {
 	if !cut {
 		t.Skip("a leader must be cut off for this")
 	}
-	bin := early(t)
+	bin := faulty(t, "ackearly")
 	for _, seed := range []string{"1", "4", "5", "7", "8"} {
 		output, code := histories(t, bin, append(args, "-duration", "10s", "-faults", "split", "-seed", seed)...)
 		if code != 0 && strings.Contains(output, "LOST") && strings.Contains(output, "NOT linearizable") {
@@ -99,11 +99,11 @@ func TestAcknowledgingEarlyIsCaught(t *testing.T) {
 	t.Error("it was not caught")
 }
 
-// early builds the server that does so.
-func early(t *testing.T) string {
+// faulty builds the server with a deliberate fault in it.
+func faulty(t *testing.T, tag string) string {
 	t.Helper()
 	dir := t.TempDir()
-	t.Setenv("AYDER_BUILD_FLAGS", strings.TrimSpace(os.Getenv("AYDER_BUILD_FLAGS")+" -tags ackearly"))
+	t.Setenv("AYDER_BUILD_FLAGS", strings.TrimSpace(os.Getenv("AYDER_BUILD_FLAGS")+" -tags "+tag))
 	bin, err := proc.Build(dir)
 	if err != nil {
 		t.Fatal(err)
@@ -111,7 +111,10 @@ func early(t *testing.T) string {
 	return bin
 }
 
-// Leases that are longer than the other nodes' patience let a leader that is cut off serve stale reads. Nothing is lost by
+// patient are settings of one node whose lease is longer than the other nodes' patience.
+const patient = "--raft-heartbeat-ms 4000 --raft-election-ms 4000 --raft-lease-ms 4000"
+
+// A lease that does not mind the other nodes' patience lets a leader that is cut off serve stale reads. Nothing is lost by
 // that, so nothing but the search can find it.
 func TestStaleReadsAreCaught(t *testing.T) {
 	args, cut := faultsHere(t)
@@ -121,9 +124,9 @@ func TestStaleReadsAreCaught(t *testing.T) {
 	if testing.Short() {
 		t.Skip("one of the two controls is enough")
 	}
-	const patient = "--raft-heartbeat-ms 4000 --raft-election-ms 4000 --raft-lease-ms 4000"
+	bin := faulty(t, "leaseblind")
 	for _, seed := range []string{"1", "4", "5", "7", "8"} {
-		output, code := histories(t, proc.Binary(t), append(args, "-duration", "10s", "-faults", "split", "-seed", seed, "-first-args", patient)...)
+		output, code := histories(t, bin, append(args, "-duration", "10s", "-faults", "split", "-seed", seed, "-first-args", patient)...)
 		if strings.Contains(output, "LOST") {
 			t.Error("messages were lost")
 		}
@@ -132,4 +135,20 @@ func TestStaleReadsAreCaught(t *testing.T) {
 		}
 	}
 	t.Error("they were not caught")
+}
+
+// The same settings do no harm as the server is: a lease counts on the others for no longer than they wait.
+func TestUnequalTimesAreHarmless(t *testing.T) {
+	args, cut := faultsHere(t)
+	if !cut {
+		t.Skip("a leader must be cut off for this")
+	}
+	if testing.Short() {
+		t.Skip("the long form")
+	}
+	for _, seed := range []string{"1", "4"} {
+		if _, code := histories(t, proc.Binary(t), append(args, "-duration", "10s", "-faults", "split", "-seed", seed, "-first-args", patient)...); code != 0 {
+			t.Errorf("seed %s: exit status %d", seed, code)
+		}
+	}
 }

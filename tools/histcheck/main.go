@@ -17,11 +17,11 @@
 // machine.
 //
 // Two runs must fail, or the tool is worth nothing: a server built with -tags ackearly, which acknowledges before the
-// commit, and a node that is told to count on a leader's lease for longer than the others keep it, which
-// serves stale reads and loses nothing:
+// commit, and one built with -tags leaseblind, a node of which is told to count on a leader's lease for longer than the
+// others keep it, which serves stale reads and loses nothing:
 //
 //	histcheck -faults split -build-flags "-tags ackearly"
-//	histcheck -faults split -first-args "--raft-heartbeat-ms 4000 --raft-election-ms 4000 --raft-lease-ms 4000"
+//	histcheck -faults split -build-flags "-tags leaseblind" -first-args "--raft-heartbeat-ms 4000 --raft-election-ms 4000 --raft-lease-ms 4000"
 package main
 
 import (

@@ -1,0 +1,5 @@
+//go:build !leaseblind
+
+package raftlog
+
+const leaseBlind = false
