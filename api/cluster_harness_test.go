@@ -130,6 +130,7 @@ type fakeCluster struct {
 	changes []Member
 	verbs   []string
 	fault   error         // of changes
+	lasting bool          // a transfer changes nothing by itself
 	block   chan struct{} // changes wait for this, if it is set, or for their context
 }
 
@@ -209,7 +210,11 @@ func (c *fakeCluster) Remove(ctx context.Context, id string) error {
 }
 
 func (c *fakeCluster) Transfer(ctx context.Context, id string) error {
-	return c.change(ctx, "transfer", Member{ID: id})
+	err := c.change(ctx, "transfer", Member{ID: id})
+	if err == nil && !c.lasting {
+		c.set(func(c *fakeCluster) { c.status.Term++ }) // this node has won again
+	}
+	return err
 }
 
 // clusterFixture is a server that is one node of three.

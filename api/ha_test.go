@@ -328,3 +328,35 @@ func TestChangesEndWithTheServer(t *testing.T) {
 	_ = f.net.Shutdown(ctx)
 	waitFor(t, "its end", func() bool { return f.server.changing.Load() == 0 })
 }
+
+// TestTransferNamesTheSuccessor: who has handed leadership over waits until it hears from who has it now.
+func TestTransferNamesTheSuccessor(t *testing.T) {
+	f := newLeader(t, readsOn(t), 1)
+	f.cluster.set(func(c *fakeCluster) { c.lasting = true })
+	conn, r := f.dial()
+	fmt.Fprint(conn, post("/ha/transfer", `{"node_id":"n2"}`))
+	waitFor(t, "the transfer", func() (asked bool) {
+		f.cluster.set(func(c *fakeCluster) { asked = len(c.verbs) == 1 })
+		return asked
+	})
+	f.cluster.set(func(c *fakeCluster) { c.status.LeaderID, c.status.Role = "", RoleFollower })
+	f.cluster.set(func(c *fakeCluster) { c.status.LeaderID, c.status.Term = "n2", c.status.Term+1 })
+	expect(t, r, "200 n2")
+}
+
+// TestTransferWithoutASuccessor says so by not naming one.
+func TestTransferWithoutASuccessor(t *testing.T) {
+	c := &fakeCluster{status: ClusterStatus{NodeID: "n1", Term: 3}}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if got := successor(ctx, c, &ClusterStatus{NodeID: "n1", LeaderID: "n1", Term: 3}); got != "" {
+		t.Error(got)
+	}
+	c.status.LeaderID = "n1" // it has not noticed yet
+	if got := successor(ctx, c, &ClusterStatus{NodeID: "n1", LeaderID: "n1", Term: 3}); got != "" {
+		t.Error(got)
+	}
+	if c.status.Term = 4; successor(ctx, c, &ClusterStatus{NodeID: "n1", LeaderID: "n1", Term: 3}) != "n1" {
+		t.Error("it leads again")
+	}
+}

@@ -34,6 +34,8 @@ const (
 	unappliedBytesMax = 32 << 20         // other nodes' frames that the loops may be behind with
 	changesMax        = 16               // changes of the cluster under way
 	changeTimeout     = 30 * time.Second // for a change of the cluster
+	successorWait     = 5 * time.Second  // for a leader's successor to be heard of
+	successorPoll     = 5 * time.Millisecond
 	dateEvery         = int64(250 * time.Millisecond)
 	headBytesTypical  = 384     // room for an answer's head; a longer one grows the buffer
 	answerBytesKept   = 1 << 20 // scratch memory a loop keeps

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"strconv"
+	"time"
 	"unicode/utf8"
 )
 
@@ -97,13 +98,37 @@ func transfer(l *loop, x *exchange) (reply, error) {
 		}
 	}
 	return l.change(x, func(ctx context.Context, c Cluster) ([]byte, error) {
-		if st := c.Status(); id == "" || id != st.LeaderID {
+		st := c.Status()
+		leader := st.LeaderID
+		if id == "" || id != leader {
 			if err := c.Transfer(ctx, id); err != nil {
 				return nil, err
 			}
+			leader = successor(ctx, c, st)
 		}
-		return append(appendStringMember([]byte(`{"ok":true`), "leader", c.Status().LeaderID), '}'), nil
+		b := []byte(`{"ok":true`)
+		if leader != "" {
+			b = appendStringMember(b, "leader", leader)
+		}
+		return append(b, '}'), nil
 	})
+}
+
+// successor waits until this node knows who leads after it has handed leadership over: until the other has said so, nobody
+// does. Empty: it has not within the time for that.
+func successor(ctx context.Context, c Cluster, before *ClusterStatus) string {
+	ctx, cancel := context.WithTimeout(ctx, successorWait)
+	defer cancel()
+	for {
+		if st := c.Status(); st.LeaderID != "" && (st.LeaderID != before.NodeID || st.Term > before.Term) {
+			return st.LeaderID
+		}
+		select {
+		case <-time.After(successorPoll):
+		case <-ctx.Done():
+			return ""
+		}
+	}
 }
 
 func memberAnswer(id string, voter bool) []byte {
