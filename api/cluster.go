@@ -105,7 +105,9 @@ type Member struct {
 	ID       string
 	RaftAddr string // host:port of the raft listener
 	HTTPAddr string // host:port where clients go, empty if not known yet
-	Priority int
+	// HTTPSAddr is where clients go that came over TLS, empty for nowhere.
+	HTTPSAddr string
+	Priority  int
 }
 
 // ClusterStatus is the cluster as this node sees it at one moment.
@@ -115,14 +117,16 @@ type ClusterStatus struct {
 	Term           uint64
 	LeaderID       string // empty: none is known
 	LeaderHTTPAddr string // host:port, empty: not known
-	CommitIndex    uint64 // what this node knows to be committed
-	AppliedIndex   uint64 // Invariant: AppliedIndex <= CommitIndex
-	LeaderCommit   uint64 // the leader's commit index as last heard
-	LastIndex      uint64 // of this node's log
-	CaughtUp       bool   // since its start this node has once applied everything that the leader had committed
-	FreshQuorum    bool   // a majority was heard from lately: the leader of its followers, a follower of its leader
-	WriteConcern   int    // disks that a write waits for unless it says otherwise: 1, majority or all
-	Peers          []PeerStatus
+	// LeaderHTTPSAddr is where clients go that came over TLS, host:port; empty: the leader serves no TLS, or nobody said where.
+	LeaderHTTPSAddr string
+	CommitIndex     uint64 // what this node knows to be committed
+	AppliedIndex    uint64 // Invariant: AppliedIndex <= CommitIndex
+	LeaderCommit    uint64 // the leader's commit index as last heard
+	LastIndex       uint64 // of this node's log
+	CaughtUp        bool   // since its start this node has once applied everything that the leader had committed
+	FreshQuorum     bool   // a majority was heard from lately: the leader of its followers, a follower of its leader
+	WriteConcern    int    // disks that a write waits for unless it says otherwise: 1, majority or all
+	Peers           []PeerStatus
 }
 
 // PeerStatus is one node of the cluster, this one included. What only a leader knows is zero elsewhere.
@@ -130,6 +134,7 @@ type PeerStatus struct {
 	ID          string
 	RaftAddr    string
 	HTTPAddr    string // empty: it has not said yet
+	HTTPSAddr   string // empty: it serves no TLS, or has not said yet
 	Priority    int
 	Voter       bool
 	Self        bool

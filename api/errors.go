@@ -80,6 +80,7 @@ var (
 	errOverloaded     = &Error{Status: 503, Code: "overloaded", Message: "The server has too much to do; try again", RetryAfter: 1}
 	errStarting       = &Error{Status: 503, Code: "starting", Message: "The server is not ready yet", RetryAfter: 1}
 	errNoLeader       = &Error{Status: 503, Code: "no_leader", Message: "The cluster has no leader that this node knows of; try again", RetryAfter: 1}
+	errNoHTTPS        = &Error{Status: 503, Code: "leader_without_tls", Message: "The request came over TLS and the leader's HTTPS port is not known", RetryAfter: 1}
 	errLeadershipLost = &Error{Status: 503, Code: "leadership_lost", Message: "This node stopped leading before the commit was known: the write may or may not have been committed; retry with the same idempotency_key", RetryAfter: 1}
 	errChange         = &Error{Status: 503, Code: "change_failed", Message: "The cluster could not be changed; try again", RetryAfter: 1}
 	errCommitTimeout  = &Error{Status: 504, Code: "commit_timeout", Message: "The commit did not finish in time; it may still take effect"}
@@ -92,7 +93,7 @@ var errorList = []*Error{
 	errBadTopic, errBadPartitions, errBadGroup, errBadKey, errBadHeader, errNotOffered, errUnauthorized, errForbidden, errNotFound,
 	errUnknownTopic, errPartition, errMethod, errHeadTimeout, errTopicExists, errBelowFloor, errExpected, errTooLarge, errAboveEnd,
 	errEncoding, errStorage, errDamaged, errInternal, errOverloaded, errStarting, errNoLeader, errLeadershipLost, errCommitTimeout, errNoSpace,
-	errRedirect, errNotClustered, errNodeConflict, errBadMember, errUnknownNode, errChange,
+	errRedirect, errNoHTTPS, errNotClustered, errNodeConflict, errBadMember, errUnknownNode, errChange,
 }
 
 // What a Log, a Reader and a Cluster may answer; the program that wires them translates their errors into these.

@@ -174,7 +174,9 @@ func (st *ClusterStatus) appendJSON(b []byte) []byte {
 	if st.LeaderID == "" {
 		b = append(b, `null`...)
 	} else {
-		b = append(appendJSONString(append(b, `{"node_id":`...), []byte(st.LeaderID)), appendStringMember(nil, "http_addr", st.LeaderHTTPAddr)...)
+		b = appendJSONString(append(b, `{"node_id":`...), []byte(st.LeaderID))
+		b = appendStringMember(b, "http_addr", st.LeaderHTTPAddr)
+		b = appendStringMember(b, "https_addr", st.LeaderHTTPSAddr)
 		b = append(b, '}')
 	}
 	b = appendMember(b, "commit_index", st.CommitIndex)
@@ -198,6 +200,7 @@ func (st *ClusterStatus) appendPeers(b []byte) []byte {
 		b = appendJSONString(append(b, `{"node_id":`...), []byte(p.ID))
 		b = appendStringMember(b, "raft_addr", p.RaftAddr)
 		b = appendStringMember(b, "http_addr", p.HTTPAddr)
+		b = appendStringMember(b, "https_addr", p.HTTPSAddr)
 		b = append(b, `,"priority":`...)
 		b = strconv.AppendInt(b, int64(p.Priority), 10)
 		b = appendBoolMember(b, "voter", p.Voter)

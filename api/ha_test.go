@@ -93,11 +93,12 @@ func TestMetricsHAAsJSON(t *testing.T) {
 	f.cluster.set(func(c *fakeCluster) {
 		c.status.CommitIndex, c.status.AppliedIndex, c.status.LeaderCommit = 90, 80, 100
 		c.status.Peers[1].MatchIndex, c.status.Peers[1].LastContact = 70, time.Time{}
+		c.status.LeaderHTTPSAddr, c.status.Peers[1].HTTPSAddr = "n2.example:443", "n2.example:443"
 	})
 	for _, accept := range []string{"application/json", "text/html, application/json;q=0.9", "Application/JSON ; q=0.001"} {
 		_, m := f.call("GET", "/metrics_ha", "", "Accept", accept)
 		want := map[string]any{
-			"ok": true, "node_id": "n1", "role": "follower", "role_code": 1.0, "term": 1.0, "fresh_quorum": true, "leader": map[string]any{"node_id": "n2", "http_addr": leaderAddr},
+			"ok": true, "node_id": "n1", "role": "follower", "role_code": 1.0, "term": 1.0, "fresh_quorum": true, "leader": map[string]any{"node_id": "n2", "http_addr": leaderAddr, "https_addr": "n2.example:443"},
 			"commit_index": 90.0, "applied_index": 80.0, "last_index": 0.0, "lag": 20.0, "caught_up": true, "write_concern": 2.0, "peers": m["peers"],
 		}
 		if !reflect.DeepEqual(m, want) {
@@ -105,7 +106,7 @@ func TestMetricsHAAsJSON(t *testing.T) {
 		}
 		peer := m["peers"].([]any)[1]
 		if want := map[string]any{
-			"node_id": "n2", "raft_addr": "127.0.0.1:7002", "http_addr": leaderAddr, "priority": 5.0, "voter": true, "self": false, "leader": true,
+			"node_id": "n2", "raft_addr": "127.0.0.1:7002", "http_addr": leaderAddr, "https_addr": "n2.example:443", "priority": 5.0, "voter": true, "self": false, "leader": true,
 			"connected": true, "match_index": 70.0, "lag": 0.0, "last_contact_ms": nil,
 		}; !reflect.DeepEqual(peer, want) {
 			t.Errorf("%v", peer)
@@ -202,9 +203,10 @@ func TestMembership(t *testing.T) {
 		{
 			"add", `{"node_id":"n4","advertise_addr":"10.0.0.4:7004","http_addr":"[::1]:8004","priority":-3}`, `{"ok":true,"node_id":"n4","voter":false}`,
 			"add",
-			Member{"n4", "10.0.0.4:7004", "[::1]:8004", -3},
+			Member{"n4", "10.0.0.4:7004", "[::1]:8004", "", -3},
 		},
-		{"add", `{"node_id":"n4","advertise_addr":"node4.example:7004"}`, `{"ok":true,"node_id":"n4","voter":false}`, "add", Member{"n4", "node4.example:7004", "", 0}},
+		{"add", `{"node_id":"n4","advertise_addr":"node4.example:7004"}`, `{"ok":true,"node_id":"n4","voter":false}`, "add", Member{"n4", "node4.example:7004", "", "", 0}},
+		{"add", `{"node_id":"n4","advertise_addr":"a:1","https_addr":"a:3"}`, `{"ok":true,"node_id":"n4","voter":false}`, "add", Member{"n4", "a:1", "", "a:3", 0}},
 		{"promote", `{"node_id":"n4"}`, `{"ok":true,"node_id":"n4","voter":true}`, "promote", Member{ID: "n4"}},
 		{"promote", `{"node_id":"n4","advertise_addr":"10.0.0.4:7004","priority":1}`, `{"ok":true,"node_id":"n4","voter":true}`, "promote", Member{ID: "n4"}},
 		{"remove", `{"node_id":"n\"4"}`, `{"ok":true,"node_id":"n\"4","removed":true}`, "remove", Member{ID: `n"4`}},
@@ -245,6 +247,7 @@ func TestMembershipBodies(t *testing.T) {
 		{"membership/add", `{"node_id":"n4","advertise_addr":"a:65536"}`, "bad_member", "host:port"},
 		{"membership/add", `{"node_id":"n4","advertise_addr":"::1:7000"}`, "bad_member", "host:port"},
 		{"membership/add", `{"node_id":"n4","advertise_addr":"a:1","http_addr":"b"}`, "bad_member", "http_addr"},
+		{"membership/add", `{"node_id":"n4","advertise_addr":"a:1","https_addr":"b:0"}`, "bad_member", "https_addr"},
 		{"membership/add", `{"node_id":"n4","advertise_addr":"a:1","priority":1.5}`, "bad_json", "priority"},
 		{"membership/promote", `{}`, "bad_member", "node_id is required"},
 		{"membership/remove", `{"advertise_addr":"a:1"}`, "bad_member", "node_id is required"},

@@ -4,11 +4,13 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strconv"
 	"strings"
 	"sync"
@@ -136,6 +138,25 @@ type fixture struct {
 	net    *netpoll.Server
 	url    string
 	addr   string
+	tls    *tls.Config // of the connections that dial opens; nil: plain ones
+}
+
+// overTLS behind a backend's name has dial speak TLS.
+const overTLS = "+tls"
+
+// listen binds a port, and one for TLS if backend says so.
+func (f *fixture) listen(backend string, o netpoll.Options) {
+	f.t.Helper()
+	if o.Backend, _ = strings.CutSuffix(backend, overTLS); o.Backend != backend {
+		s := httptest.NewTLSServer(nil) // for its certificate
+		s.Close()
+		o.TLSAddr, o.TLSConfig = "127.0.0.1:0", &tls.Config{Certificates: s.TLS.Certificates}
+		f.tls = &tls.Config{RootCAs: s.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs, ServerName: "example.com"}
+	}
+	var err error
+	if f.net, err = netpoll.Listen(o, f.server); err != nil {
+		f.t.Fatal(err)
+	}
 }
 
 // eachBackend runs f on every backend that works here.
@@ -185,13 +206,9 @@ func newFixture(t *testing.T, backend string, change ...func(*Options)) *fixture
 		c(&o)
 	}
 	o.Engine = engine.New(engine.Config{Shards: o.Loops})
-	s := NewServer(o)
-	n, err := netpoll.Listen(netpoll.Options{
-		Addr: "127.0.0.1:0", Backend: backend, Loops: o.Loops, InputMax: 9 << 20, Logger: o.Logger,
-	}, s)
-	if err != nil {
-		t.Fatal(err)
-	}
+	f := &fixture{t: t, log: log, server: NewServer(o)}
+	f.listen(backend, netpoll.Options{Addr: "127.0.0.1:0", Loops: o.Loops, InputMax: 9 << 20, Logger: o.Logger})
+	n := f.net
 	served := make(chan error, 1)
 	go func() { served <- n.Serve() }()
 	t.Cleanup(func() {
@@ -203,7 +220,8 @@ func newFixture(t *testing.T, backend string, change ...func(*Options)) *fixture
 			t.Error(err)
 		}
 	})
-	return &fixture{t: t, log: log, server: s, net: n, addr: n.Addr().String(), url: "http://" + n.Addr().String()}
+	f.addr, f.url = n.Addr().String(), "http://"+n.Addr().String()
+	return f
 }
 
 // call makes one request on a connection of its own and decodes the JSON answer.
@@ -245,7 +263,13 @@ func (f *fixture) raw(method, path, body string, header ...string) (int, []byte,
 // dial opens a connection for requests written by hand.
 func (f *fixture) dial() (net.Conn, *bufio.Reader) {
 	f.t.Helper()
-	c, err := net.Dial("tcp", f.addr)
+	var c net.Conn
+	var err error
+	if f.tls != nil {
+		c, err = tls.Dial("tcp", f.net.TLSAddr().String(), f.tls)
+	} else {
+		c, err = net.Dial("tcp", f.addr)
+	}
 	if err != nil {
 		f.t.Fatal(err)
 	}

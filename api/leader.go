@@ -115,23 +115,30 @@ func (l *loop) scanReads(at int64) {
 	l.reads.next = slices.DeleteFunc(l.reads.next, giveUp)
 }
 
-// redirect sends a client to the leader, with the same path and query.
+// redirect sends a client to the leader, with the same path and query. One that came over TLS stays with TLS: its token and
+// its messages are not for everybody on the way, so it is refused where it could go on in the open alone.
 func (l *loop) redirect(x *exchange) *Error {
-	o := &l.server.options
 	st := l.server.status()
-	if st.LeaderID == "" || st.LeaderID == st.NodeID || st.LeaderHTTPAddr == "" {
+	if st.LeaderID == "" || st.LeaderID == st.NodeID {
 		return errNoLeader
 	}
-	location := "http://"
-	if o.Secure != nil && o.Secure(x.conn.net) {
-		location = "https://"
+	location, leader := "http://", st.LeaderHTTPAddr
+	if x.conn.net.Secure() {
+		location, leader = "https://", st.LeaderHTTPSAddr
+		if leader == "" {
+			return errNoHTTPS.with("This request came over TLS, and node %s, which leads, has no HTTPS port that this node knows of: "+
+				"give it an https_port in RF_HA_NODES (id:host:raft_port:priority:http_port:https_port)", st.LeaderID)
+		}
 	}
-	location += st.LeaderHTTPAddr + string(x.req.Path)
+	if leader == "" {
+		return errNoLeader
+	}
+	location += leader + string(x.req.Path)
 	if x.req.Query != nil {
 		location += "?" + string(x.req.Query)
 	}
 	e := *errRedirect
 	e.Header = "Location: " + location + "\r\n"
-	e.Fields = `,"leader":` + string(appendJSONString(nil, []byte(st.LeaderHTTPAddr)))
+	e.Fields = `,"leader":` + string(appendJSONString(nil, []byte(leader)))
 	return &e
 }

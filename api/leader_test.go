@@ -7,8 +7,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"ayder/netpoll"
 )
 
 // Who serves what: redirects of a follower, reads of a leader that is not certain to be one, reads of a follower.
@@ -104,10 +102,31 @@ func TestWithoutALeader(t *testing.T) {
 	}
 }
 
-// TestRedirectKeepsTheScheme: a client that came over TLS is not sent to a plain port.
+// TestRedirectKeepsTheScheme: a client that came over TLS is not sent to a plain port, not even where there is no other; one that
+// did not is sent to the plain one.
 func TestRedirectKeepsTheScheme(t *testing.T) {
-	f := newClusterFixture(t, "auto", func(o *Options) { o.Secure = func(*netpoll.Conn) bool { return true } })
-	f.redirected("POST", "/broker/topics/t/produce?partition=0", "v", "https://"+leaderAddr+"/broker/topics/t/produce?partition=0")
+	eachBackend(t, func(t *testing.T, backend string) {
+		f := newClusterFixture(t, backend+overTLS)
+		const path = "/broker/topics/t/produce?partition=0&key=a%20b"
+		refusal := func() refusal {
+			status, text, h := f.rawNoFollow("POST", path, "v")
+			if h.Get("Location") != "" || h.Get("Retry-After") == "" {
+				t.Errorf("Location %q, Retry-After %q", h.Get("Location"), h.Get("Retry-After"))
+			}
+			return f.refusal("over TLS", status, text, h)
+		}
+		refusal().want(t, "without an HTTPS port", 503, "leader_without_tls", "node n2, which leads, has no HTTPS port")
+		f.cluster.set(func(c *fakeCluster) { c.status.LeaderHTTPSAddr, c.status.LeaderHTTPAddr = "127.0.0.9:1443", "" })
+		status, text, h := f.rawNoFollow("POST", path, "v")
+		if status != 307 || h.Get("Location") != "https://127.0.0.9:1443"+path || !strings.Contains(string(text), `"leader":"127.0.0.9:1443"`) {
+			t.Errorf("%d, Location %q, %s", status, h.Get("Location"), text)
+		}
+		f.cluster.set(func(c *fakeCluster) { c.status.LeaderID = "" })
+		refusal().want(t, "without a leader", 503, "no_leader", "")
+		f.cluster.set(func(c *fakeCluster) { c.status.LeaderID, c.status.LeaderHTTPAddr = "n2", leaderAddr })
+		f.tls = nil
+		f.redirected("POST", path, "v", "http://"+leaderAddr+path)
+	})
 }
 
 // TestRedirectBeforeTheBody: a client that waits for 100 Continue need not send its body to the wrong node.

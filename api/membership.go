@@ -20,6 +20,7 @@ type memberRequest struct {
 	NodeID        *string `json:"node_id"`
 	AdvertiseAddr *string `json:"advertise_addr"` // of the raft listener
 	HTTPAddr      *string `json:"http_addr"`
+	HTTPSAddr     *string `json:"https_addr"`
 	Priority      *int    `json:"priority"`
 }
 
@@ -149,6 +150,8 @@ func readMember(body []byte) (m Member, err error) {
 		return m, errBadMember.with("advertise_addr %q is not host:port", *q.AdvertiseAddr)
 	case q.HTTPAddr != nil && !validAddr(*q.HTTPAddr):
 		return m, errBadMember.with("http_addr %q is not host:port", *q.HTTPAddr)
+	case q.HTTPSAddr != nil && !validAddr(*q.HTTPSAddr):
+		return m, errBadMember.with("https_addr %q is not host:port", *q.HTTPSAddr)
 	}
 	m.ID = *q.NodeID
 	if q.AdvertiseAddr != nil {
@@ -156,6 +159,9 @@ func readMember(body []byte) (m Member, err error) {
 	}
 	if q.HTTPAddr != nil {
 		m.HTTPAddr = *q.HTTPAddr
+	}
+	if q.HTTPSAddr != nil {
+		m.HTTPSAddr = *q.HTTPSAddr
 	}
 	if q.Priority != nil {
 		m.Priority = *q.Priority

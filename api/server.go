@@ -53,9 +53,8 @@ type Options struct {
 	LogErr     func() error          // why the log has stopped, nil while it works; nil itself: only what commits meet counts
 	Logger     *slog.Logger
 
-	Cluster      Cluster                  // nil: a single node
-	WriteConcern Concern                  // of writes that do not say
-	Secure       func(*netpoll.Conn) bool // whether a client's connection came over TLS, which a redirect keeps; nil: none did
+	Cluster      Cluster // nil: a single node
+	WriteConcern Concern // of writes that do not say
 
 	HTTP              httpparse.Limits
 	Loops             int

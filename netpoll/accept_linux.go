@@ -154,10 +154,10 @@ func (u *uringLoop) accepted(fd int) {
 	to := loops[u.accept.next%len(loops)]
 	u.accept.next++
 	if to == u {
-		u.begin(fd, "", true)
+		u.begin(fd, "", false)
 		return
 	}
-	to.l.Post(func() { to.begin(fd, "", true) })
+	to.l.Post(func() { to.begin(fd, "", false) })
 }
 
 // acceptFailed rests after a failure that would come again at once.

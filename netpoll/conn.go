@@ -44,7 +44,7 @@ type Conn struct {
 	receiving bool // what the system below was told last
 	dirty     bool // on Loop.dirty
 	resumed   bool // on Loop.resumed
-	counted   bool // admitted on its own account
+	secure    bool // it came over TLS; then the front has admitted it and releases it
 
 	io ioState
 }
@@ -60,6 +60,9 @@ func (c *Conn) RemoteAddr() string {
 	}
 	return c.remote
 }
+
+// Secure reports that the peer speaks TLS with the server. It never changes; for any goroutine.
+func (c *Conn) Secure() bool { return c.secure }
 
 // Closed reports that c has ended: nothing queued from now on reaches the peer.
 func (c *Conn) Closed() bool { return c.dying }

@@ -75,7 +75,7 @@ func newTestLoop(t *testing.T, h Handler, o Options) (*Loop, *fakeSystem) {
 }
 
 func newTestConn(l *Loop) *Conn {
-	c := l.open(-1, "test", false)
+	c := l.open(-1, "test", true)
 	l.steer(c)
 	return c
 }

@@ -68,7 +68,7 @@ func (l *Loop) forget(c *Conn) {
 	l.slots.remove(c)
 	l.stats.Closed++
 	l.stats.Conns--
-	if c.counted {
+	if !c.secure {
 		l.srv.release()
 	}
 }

@@ -243,18 +243,18 @@ func (e *evioEngine) onOpened(ec evio.Conn) ([]byte, evio.Options, evio.Action) 
 		e.wake()
 		return nil, opts, evio.Close
 	}
-	e.open(ec, "", true)
+	e.open(ec, "", false)
 	return nil, opts, evio.None
 }
 
 // open makes a Conn of a connection of evio's. The poll has it for reading already.
-func (e *evioEngine) open(ec evio.Conn, remote string, counted bool) {
+func (e *evioEngine) open(ec evio.Conn, remote string, secure bool) {
 	fd, poll := descriptors(ec)
 	unix.CloseOnExec(fd)
 	if remote == "" {
 		_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
 	}
-	c := e.l.open(fd, remote, counted)
+	c := e.l.open(fd, remote, secure)
 	if c == nil {
 		panic("bug: more connections than slots")
 	}
@@ -312,7 +312,7 @@ func (e *evioEngine) identify(ec evio.Conn, p *privateConn, in []byte) evio.Acti
 		ec.SetContext(nil)
 		return e.turn()
 	}
-	e.open(ec, remote, false)
+	e.open(ec, remote, true)
 	return e.data(ec.Context().(*Conn), in[n:])
 }
 

@@ -144,9 +144,9 @@ func (l *Loop) sleepFor() int64 {
 	return l.untilTimer()
 }
 
-// open begins a connection on the socket fd. The caller has admitted it; counted says that it must be released.
-func (l *Loop) open(fd int, remote string, counted bool) *Conn {
-	c := &Conn{loop: l, fd: fd, remote: remote, need: 1, counted: counted}
+// open begins a connection on the socket fd, which is a bridge to the TLS front where secure. It has been admitted.
+func (l *Loop) open(fd int, remote string, secure bool) *Conn {
+	c := &Conn{loop: l, fd: fd, remote: remote, need: 1, secure: secure}
 	if !l.slots.add(c) {
 		return nil
 	}

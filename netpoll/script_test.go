@@ -20,6 +20,7 @@ import (
 //	pause MS\n           "resumed\n" after a pause of MS milliseconds
 //	busy MS\n            "woken\n" from BeforeWait, MS milliseconds later
 //	peer\n               the address of the peer
+//	secure\n             "true\n" if the peer speaks TLS, else "false\n"
 //	limit MS\n           sets the deadline; "timeout\n" and close when it passes
 //	bye N\n              N bytes of the pattern and CloseWhenSent
 //	abort\n              Abort
@@ -36,6 +37,7 @@ type script struct {
 
 	closeIdle bool                    // close all connections when draining
 	onData    func(c *Conn, b []byte) // for one test's own purposes
+	onClose   func(c *Conn)
 	async     sync.WaitGroup
 }
 
@@ -70,6 +72,9 @@ func (s *script) Open(c *Conn) {
 
 func (s *script) Close(c *Conn, err error) {
 	s.closed.Add(1)
+	if s.onClose != nil {
+		s.onClose(c)
+	}
 	delete(c.Loop().Context.(*scriptLoop).all, c)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -182,6 +187,9 @@ func (s *script) one(c *Conn, b []byte) int {
 		sl.at = append(sl.at, Now()+ms(int64(n)))
 	case "peer":
 		c.Write([]byte(c.RemoteAddr() + "\n"))
+	case "secure":
+		c.Write(strconv.AppendBool(nil, c.Secure()))
+		c.Write([]byte("\n"))
 	case "limit":
 		c.SetDeadline(Now() + ms(int64(n)))
 	case "bye":

@@ -94,6 +94,26 @@ func TestTLSEcho(t *testing.T) {
 	})
 }
 
+// TestSecure: the handler can tell who came over TLS, from the first byte to the end.
+func TestSecure(t *testing.T) {
+	backends(t, func(t *testing.T, backend string) {
+		atClose := make(chan bool, 2)
+		h := &script{onClose: func(c *Conn) { atClose <- c.Secure() }}
+		s, connect := startTLS(t, Options{Backend: backend}, h)
+		plain, over := dial(t, s), connect()
+		for range 3 {
+			plain.send("secure\n")
+			plain.want("false\n")
+			sendText(t, over, "secure\n")
+			wantText(t, over, "true\n")
+		}
+		_ = over.Close()
+		if !<-atClose {
+			t.Error("forgotten at the end")
+		}
+	})
+}
+
 func TestTLSHalfClose(t *testing.T) {
 	backends(t, func(t *testing.T, backend string) {
 		h := &script{}

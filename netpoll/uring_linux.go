@@ -294,17 +294,17 @@ func (u *uringLoop) onClose(id uint64, res int32, _ uint32) {
 }
 
 // begin opens a connection on this loop. The caller has admitted it.
-func (u *uringLoop) begin(fd int, remote string, counted bool) {
-	c := u.l.open(fd, remote, counted)
+func (u *uringLoop) begin(fd int, remote string, secure bool) {
+	c := u.l.open(fd, remote, secure)
 	if c == nil {
-		u.refuse(fd, counted)
+		u.refuse(fd, !secure)
 		return
 	}
 	u.l.handler.Open(c)
 	u.l.steer(c)
 }
 
-// refuse closes a socket that never became a connection.
+// refuse closes a socket that never became a connection; counted: it was admitted on its own account.
 func (u *uringLoop) refuse(fd int, counted bool) {
 	u.l.stats.Refused++
 	_ = unix.Close(fd)
@@ -323,7 +323,7 @@ func (l *Loop) Inject(fd int) {
 	}
 	// The ring waits by itself; on a non-blocking socket it would return EAGAIN instead.
 	_ = unix.SetNonblock(fd, false)
-	l.Post(func() { u.begin(fd, "", true) })
+	l.Post(func() { u.begin(fd, "", false) })
 }
 
 func (e *uringEngine) bridge(remote string) (net.Conn, error) {
@@ -339,7 +339,7 @@ func (e *uringEngine) bridge(remote string) (net.Conn, error) {
 		return nil, fmt.Errorf("netpoll: bridged connection: %w", err)
 	}
 	u := e.loops[int(e.next.Add(1))%len(e.loops)]
-	u.l.Post(func() { u.begin(pair[1], remote, false) })
+	u.l.Post(func() { u.begin(pair[1], remote, true) })
 	return far, nil
 }
 

@@ -43,7 +43,7 @@ func (st *store) startNode(c *config.Config, face *api.Server) error {
 	}
 	var peers []raftlog.Peer
 	for _, n := range h.Nodes {
-		peers = append(peers, raftlog.Peer{ID: n.ID, RaftAddr: n.RaftAddr(), HTTPAddr: n.HTTPAddr(), Priority: n.Priority})
+		peers = append(peers, raftlog.Peer{ID: n.ID, RaftAddr: n.RaftAddr(), HTTPAddr: n.HTTPAddr(), HTTPSAddr: n.HTTPSAddr(), Priority: n.Priority})
 	}
 	cl.node, err = raftlog.Start(raftlog.Options{
 		Log: st.log, Dir: c.DataDir, NodeID: h.NodeID, Peers: peers, Recovery: st.replay, Bootstrap: h.BootstrapLeader,
@@ -135,13 +135,13 @@ func (cl *cluster) stop(timeout time.Duration) {
 func (cl *cluster) Status() *api.ClusterStatus {
 	s := cl.node.Status()
 	out := &api.ClusterStatus{
-		NodeID: s.NodeID, Role: api.Role(s.Role), Term: s.Term, LeaderID: s.Leader, LeaderHTTPAddr: s.LeaderHTTP,
+		NodeID: s.NodeID, Role: api.Role(s.Role), Term: s.Term, LeaderID: s.Leader, LeaderHTTPAddr: s.LeaderHTTP, LeaderHTTPSAddr: s.LeaderHTTPS,
 		CommitIndex: s.CommitIndex, AppliedIndex: s.AppliedIndex, LeaderCommit: s.LeaderCommit, LastIndex: s.LastIndex,
 		CaughtUp: s.CaughtUp, FreshQuorum: s.FreshQuorum, WriteConcern: cl.concern,
 	}
 	for _, m := range s.Members {
 		out.Peers = append(out.Peers, api.PeerStatus{
-			ID: m.ID, RaftAddr: m.RaftAddr, HTTPAddr: m.HTTPAddr, Priority: m.Priority, Voter: m.Voter, Self: m.ID == s.NodeID,
+			ID: m.ID, RaftAddr: m.RaftAddr, HTTPAddr: m.HTTPAddr, HTTPSAddr: m.HTTPSAddr, Priority: m.Priority, Voter: m.Voter, Self: m.ID == s.NodeID,
 			Connected: m.Connected, MatchIndex: m.Match, Lag: m.Lag, LastContact: m.LastContact,
 		})
 	}
@@ -165,7 +165,7 @@ func (cl *cluster) ReadBarrier(done func(error)) {
 
 // Add implements api.Cluster.
 func (cl *cluster) Add(ctx context.Context, m api.Member) error {
-	return faceError(cl.node.Add(ctx, raftlog.Peer{ID: m.ID, RaftAddr: m.RaftAddr, HTTPAddr: m.HTTPAddr, Priority: m.Priority}))
+	return faceError(cl.node.Add(ctx, raftlog.Peer{ID: m.ID, RaftAddr: m.RaftAddr, HTTPAddr: m.HTTPAddr, HTTPSAddr: m.HTTPSAddr, Priority: m.Priority}))
 }
 
 // Promote implements api.Cluster.

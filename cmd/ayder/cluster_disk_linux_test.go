@@ -60,18 +60,6 @@ func runWithSmallDisk(t *testing.T) (g *group, small *groupNode, d *proc.Disk) {
 	return g, small, d
 }
 
-// lead makes a node the leader.
-func (g *group) lead(n *groupNode) {
-	g.t.Helper()
-	g.eventually(n.id+" leads", func() bool {
-		if g.leader() == n {
-			return true
-		}
-		g.any("POST", "/ha/transfer", []byte(named(n)))
-		return false
-	})
-}
-
 // putSlabs appends counted messages of a fixed size, and insists on their offsets.
 func (g *group) putSlabs(from, count int) {
 	g.t.Helper()

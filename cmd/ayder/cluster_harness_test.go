@@ -37,6 +37,7 @@ type groupNode struct {
 	*proc.Server
 	id      string
 	http    string // host:port, the same for all its processes
+	https   string // the same for TLS, empty for none
 	raft    string
 	options proc.Options
 }
@@ -168,6 +169,7 @@ type haStatus struct {
 	Leader  *struct {
 		NodeID string `json:"node_id"`
 		HTTP   string `json:"http_addr"`
+		HTTPS  string `json:"https_addr"`
 	} `json:"leader"`
 	Peers []haPeer `json:"peers"`
 }
@@ -243,6 +245,18 @@ func (g *group) others(than *groupNode) (rest []*groupNode) {
 		}
 	}
 	return rest
+}
+
+// lead makes a node the leader.
+func (g *group) lead(n *groupNode) {
+	g.t.Helper()
+	g.eventually(n.id+" leads", func() bool {
+		if g.leader() == n {
+			return true
+		}
+		g.any("POST", "/ha/transfer", []byte(named(n)))
+		return false
+	})
 }
 
 // any asks one node after the other, following redirects, until one answers with success or a refusal that is final.

@@ -43,7 +43,7 @@ type Config struct {
 
 	HAEnabled         bool          // this node is part of a cluster
 	HANodeID          string        // which of HANodes this node is
-	HANodes           string        // id:host:raft_port:priority[:http_port],…
+	HANodes           string        // id:host:raft_port:priority[:http_port[:https_port]],…
 	HABootstrapLeader bool          // this node founds the cluster if there is none yet
 	HAWriteConcern    string        // on how many disks a write is before it is answered; empty: the majority
 	HADedicatedWorker bool          // replication has a thread of its own

@@ -5,7 +5,8 @@ package config
 // work; what can work but is hardly meant is a warning, which the caller logs (warnings.go).
 //
 // Where HTTP is served follows from RF_HA_NODES as well, because that is where the other nodes send clients: an explicit
-// address must have this node's http_port, and without one the server listens there.
+// address must have this node's http_port, and without one the server listens there. The same holds for HTTPS and https_port,
+// which may be left out: then clients that speak TLS are told that this node cannot be reached so.
 
 import (
 	"errors"
@@ -68,7 +69,7 @@ func (c *Config) resolveHA() error {
 	if err := errors.Join(c.resolveNodes(h), c.resolveHATLS(h), c.checkRaftTimes()); err != nil {
 		return err
 	}
-	if err := c.resolveHAListen(h.Self()); err != nil {
+	if err := errors.Join(c.resolveHAListen(h.Self()), c.resolveHATLSListen(h.Self())); err != nil {
 		return err
 	}
 	c.HA = h
@@ -82,7 +83,7 @@ func (c *Config) resolveNodes(h *HA) error {
 		faults = append(faults, errors.New("RF_HA_NODE_ID is not set: RF_HA_ENABLED wants to know which of RF_HA_NODES this node is"))
 	}
 	if c.HANodes == "" {
-		faults = append(faults, errors.New("RF_HA_NODES is not set: RF_HA_ENABLED wants id:host:raft_port:priority[:http_port],…"))
+		faults = append(faults, errors.New("RF_HA_NODES is not set: RF_HA_ENABLED wants id:host:raft_port:priority[:http_port[:https_port]],…"))
 		return errors.Join(faults...)
 	}
 	nodes, err := ParseNodes(c.HANodes)
@@ -184,6 +185,29 @@ func (c *Config) resolveHAListen(self *HANode) error {
 	if port != strconv.Itoa(self.HTTPPort) {
 		return fmt.Errorf("RF_HA_NODES: %s has the http_port %d, where the other nodes send clients, but HTTP is to listen on port %s; "+
 			"make them equal, or leave listen and port out", self.ID, self.HTTPPort, port)
+	}
+	return nil
+}
+
+// resolveHATLSListen makes HTTPS listen at the port that RF_HA_NODES has for this node, if it has one.
+func (c *Config) resolveHATLSListen(self *HANode) error {
+	switch {
+	case self.HTTPSPort == 0:
+		return nil
+	case c.TLSCert == "" || c.TLSKey == "":
+		return fmt.Errorf("RF_HA_NODES: %s has the https_port %d, where the other nodes send clients, but this server has no certificate; "+
+			"set RF_TLS_CERT and RF_TLS_KEY, or leave the https_port out", self.ID, self.HTTPSPort)
+	case c.TLSListen == "":
+		c.TLSListen = listenAt(self.Host, self.HTTPSPort)
+		return nil
+	}
+	_, port, err := splitAddress("tls-listen", c.TLSListen)
+	if err != nil {
+		return nil // resolveTLS reports it
+	}
+	if port != strconv.Itoa(self.HTTPSPort) {
+		return fmt.Errorf("RF_HA_NODES: %s has the https_port %d, where the other nodes send clients, but HTTPS is to listen on port %s; "+
+			"make them equal, or leave tls-listen out", self.ID, self.HTTPSPort, port)
 	}
 	return nil
 }

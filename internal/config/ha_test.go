@@ -46,7 +46,7 @@ func TestHA(t *testing.T) {
 	}
 	want := &HA{
 		NodeID: "node2", BootstrapLeader: true, WriteConcern: 3, DedicatedWorker: true, TLS: &HATLS{files[0], files[1], files[2]},
-		Nodes: []HANode{{"node1", "127.0.0.1", 7000, 100, 7001}, {"node2", "127.0.0.1", 7010, 90, 7011}, {"node3", "127.0.0.1", 7020, 80, 7021}},
+		Nodes: []HANode{{"node1", "127.0.0.1", 7000, 100, 7001, 0}, {"node2", "127.0.0.1", 7010, 90, 7011, 0}, {"node3", "127.0.0.1", 7020, 80, 7021, 0}},
 	}
 	if !reflect.DeepEqual(c.HA, want) {
 		t.Errorf("got  %+v\nwant %+v", c.HA, want)
@@ -125,6 +125,29 @@ func TestHAListen(t *testing.T) {
 	}
 }
 
+// secure is a cluster whose nodes serve HTTPS, too, but for the last.
+const secure = "node1:127.0.0.1:7000:100:7001:7443,node2:127.0.0.1:7010:90:7011:7444,node3:127.0.0.1:7020:80"
+
+// TestHTTPSListen is about where HTTPS is served in a cluster.
+func TestHTTPSListen(t *testing.T) {
+	for _, tt := range []struct{ id, nodes, args, want string }{
+		{"node1", secure, "--tls-cert=c --tls-key=k", "127.0.0.1:7443"},
+		{"node2", secure, "--tls-cert=c --tls-key=k --tls-listen=[::1]:7444", "[::1]:7444"},
+		{"node3", secure, "--tls-cert=c --tls-key=k", "127.0.0.1:1443"},
+		{"node3", secure, "", ""},
+		{"a", "a:10.0.0.1:1:1:2:3", "--tls-cert=c --tls-key=k --dev", ":3"},
+	} {
+		c, err := resolve(strings.Fields(tt.args), clusterOf(tt.id, tt.nodes)...)
+		if err != nil || c.TLSListen != tt.want {
+			t.Errorf("%s %s: %q, %v, want %q", tt.id, tt.args, c.TLSListen, err, tt.want)
+			continue
+		}
+		if err := c.Resolve(); err != nil || c.TLSListen != tt.want {
+			t.Errorf("%s %s, resolved again: %q, %v", tt.id, tt.args, c.TLSListen, err)
+		}
+	}
+}
+
 func TestHAFaults(t *testing.T) {
 	file := makeFiles(t, "file")[0]
 	dir := filepath.Dir(file)
@@ -153,6 +176,9 @@ func TestHAFaults(t *testing.T) {
 		{"--listen=7001", clusterOf("node1", threeNodes), []string{`listen="7001": want host:port`}},
 		{"--listen=:7001", clusterOf("node1", threeNodes), []string{"listen: without tokens"}},
 		{"", clusterOf("a", "a:10.0.0.1:7000:1"), []string{"RF_HA_NODES: clients are to reach a at 10.0.0.1:7001, but without tokens the server listens on loopback only; "}},
+		{"", clusterOf("node1", secure), []string{"RF_HA_NODES: node1 has the https_port 7443, where the other nodes send clients, but this server has no certificate; "}},
+		{"--tls-cert=c --tls-key=k --tls-listen=127.0.0.1:443", clusterOf("node1", secure), []string{"RF_HA_NODES: node1 has the https_port 7443, where the other nodes send clients, but HTTPS is to listen on port 443; "}},
+		{"--tls-cert=c --tls-key=k --tls-listen=443 --listen=127.0.0.1:1", clusterOf("node1", secure), []string{"RF_HA_NODES: node1 has the http_port 7001, ", `tls-listen="443": want host:port`}},
 		{"--raft-election-ms=299", clusterOf("node1", threeNodes), []string{"raft-election-ms (299ms) is less than raft-heartbeat-ms (300ms)"}},
 		{"--raft-lease-ms=301", clusterOf("node1", threeNodes), []string{"raft-lease-ms (301ms) is more than raft-heartbeat-ms (300ms)"}},
 		{"--raft-heartbeat-ms=4", nil, []string{`--raft-heartbeat-ms="4": want a time from 5ms`}},
@@ -213,6 +239,9 @@ func TestWarnings(t *testing.T) {
 		{"", clusterOf("node1", four), []string{"RF_HA_NODES has 4 nodes: an even number survives no more failures than 3 would"}},
 		{"", clusterOf("node1", five, "RF_HA_WRITE_CONCERN=2"), []string{"RF_HA_WRITE_CONCERN=2 is less than a majority and more than the leader: 3 is used"}},
 		{"", clusterOf("node1", five, "RF_HA_WRITE_CONCERN=1"), nil},
+		{"--tls-cert=c --tls-key=k", clusterOf("node1", secure), []string{"RF_HA_NODES has no https_port for node3: "}},
+		{"--tls-cert=c --tls-key=k", clusterOf("node1", threeNodes), []string{"RF_HA_NODES has no https_port for node1, node2, node3: "}},
+		{"", clusterOf("node3", secure), nil}, // nobody comes over TLS here
 		{"", clusterOf("node1", threeNodes, "RF_HA_TLS_CA=x"), []string{"RF_HA_TLS is off: the files of"}},
 		{"", clusterOf("a", "a:10.0.0.1:7000:1", "RF_BEARER_TOKENS=t"), []string{"RF_HA_TLS is off: whoever reaches port 7000"}},
 	}

@@ -2,8 +2,8 @@ package config
 
 // RF_HA_NODES, the list of the cluster's nodes:
 //
-//	id:host:raft_port:priority[:http_port],id:host:…
-//	node1:10.0.0.1:7000:100,node2:[fd00::2]:7000:90,node3:db3.example.org:7000:80:8080
+//	id:host:raft_port:priority[:http_port[:https_port]],id:host:…
+//	node1:10.0.0.1:7000:100,node2:[fd00::2]:7000:90,node3:db3.example.org:7000:80:8080:8443
 //
 // An IPv6 host stands in brackets, because its colons are not separators. Blanks around an entry are ignored, so that
 // the list may be written over several lines. Every fault is reported, each with the entry it is in; nothing is
@@ -25,6 +25,8 @@ type HANode struct {
 	RaftPort int    // 1…65535
 	Priority int    // 0…1,000,000; the healthy node with the highest leads
 	HTTPPort int    // 1…65535
+	// HTTPSPort is where clients go that speak TLS, 1…65535; 0: nowhere.
+	HTTPSPort int
 }
 
 // RaftAddr is host:port of replication, with an IPv6 host in brackets.
@@ -33,13 +35,25 @@ func (n *HANode) RaftAddr() string { return net.JoinHostPort(n.Host, strconv.Ito
 // HTTPAddr is host:port of HTTP, to which clients are redirected.
 func (n *HANode) HTTPAddr() string { return net.JoinHostPort(n.Host, strconv.Itoa(n.HTTPPort)) }
 
+// HTTPSAddr is host:port of HTTPS, to which clients are redirected that came over TLS; empty if there is none.
+func (n *HANode) HTTPSAddr() string {
+	if n.HTTPSPort == 0 {
+		return ""
+	}
+	return net.JoinHostPort(n.Host, strconv.Itoa(n.HTTPSPort))
+}
+
 // String is the node as RF_HA_NODES has it, http_port included.
 func (n *HANode) String() string {
 	host := n.Host
 	if strings.Contains(host, ":") {
 		host = "[" + host + "]"
 	}
-	return fmt.Sprintf("%s:%s:%d:%d:%d", n.ID, host, n.RaftPort, n.Priority, n.HTTPPort)
+	text := fmt.Sprintf("%s:%s:%d:%d:%d", n.ID, host, n.RaftPort, n.Priority, n.HTTPPort)
+	if n.HTTPSPort != 0 {
+		text += ":" + strconv.Itoa(n.HTTPSPort)
+	}
+	return text
 }
 
 // ParseNodes reads the text of RF_HA_NODES. All faults come in one joined error; they do not name the variable.
@@ -73,14 +87,14 @@ func named(name string, err error) error {
 	return errors.Join(faults...)
 }
 
-var errNodeShape = errors.New("want id:host:raft_port:priority[:http_port], with an IPv6 host in brackets")
+var errNodeShape = errors.New("want id:host:raft_port:priority[:http_port[:https_port]], with an IPv6 host in brackets")
 
 // parseNode reads one entry.
 func parseNode(text string) (n HANode, err error) {
 	id, rest, _ := strings.Cut(text, ":")
 	host, rest, ok := cutHost(rest)
 	numbers := strings.Split(rest, ":")
-	if !ok || len(numbers) < 2 || len(numbers) > 3 {
+	if !ok || len(numbers) < 2 || len(numbers) > 4 {
 		return HANode{}, errNodeShape
 	}
 	n = HANode{ID: id, Host: host}
@@ -93,28 +107,44 @@ func parseNode(text string) (n HANode, err error) {
 	read(&n.RaftPort, "raft_port", numbers[0], 1, portMax)
 	read(&n.Priority, "priority", numbers[1], 0, priorityMax)
 	switch {
-	case len(numbers) == 3:
+	case len(numbers) >= 3:
 		read(&n.HTTPPort, "http_port", numbers[2], 1, portMax)
 	case n.RaftPort == portMax:
 		faults = append(faults, errors.New("raft_port 65535 leaves no http_port after it: give one"))
 	default:
 		n.HTTPPort = n.RaftPort + 1
 	}
-	if n.RaftPort == n.HTTPPort && n.RaftPort != 0 { // 0: was refused
-		faults = append(faults, fmt.Errorf("raft_port and http_port are both %d", n.RaftPort))
+	if len(numbers) == 4 {
+		read(&n.HTTPSPort, "https_port", numbers[3], 1, portMax)
 	}
+	faults = append(faults, n.checkPorts())
 	if err := errors.Join(faults...); err != nil {
 		return HANode{}, err
 	}
 	return n, nil
 }
 
+// checkPorts finds ports that are used twice. One that is 0 was refused, or is not given.
+func (n *HANode) checkPorts() error {
+	var faults []error
+	same := func(a, b string, x, y int) {
+		if x == y && x != 0 {
+			faults = append(faults, fmt.Errorf("%s and %s are both %d", a, b, x))
+		}
+	}
+	same("raft_port", "http_port", n.RaftPort, n.HTTPPort)
+	same("raft_port", "https_port", n.RaftPort, n.HTTPSPort)
+	same("http_port", "https_port", n.HTTPPort, n.HTTPSPort)
+	return errors.Join(faults...)
+}
+
 // cutHost takes the host off the front of host:rest. An address in brackets is checked here, because without
-// brackets it is not one.
+// brackets it is not one: of a text with "::" nobody can say where the address ends.
 func cutHost(text string) (host, rest string, ok bool) {
 	inside, bracketed := strings.CutPrefix(text, "[")
 	if !bracketed {
-		return strings.Cut(text, ":")
+		host, rest, ok = strings.Cut(text, ":")
+		return host, rest, ok && !strings.Contains(text, "::")
 	}
 	host, rest, ok = strings.Cut(inside, "]:")
 	ip, err := netip.ParseAddr(host)
@@ -170,7 +200,10 @@ func checkDistinct(nodes []HANode) error {
 		} else {
 			ids[id] = true
 		}
-		for _, port := range []int{n.RaftPort, n.HTTPPort} {
+		for _, port := range []int{n.RaftPort, n.HTTPPort, n.HTTPSPort} {
+			if port == 0 {
+				continue
+			}
 			address := net.JoinHostPort(canonical(n.Host), strconv.Itoa(port))
 			if other, taken := addresses[address]; taken {
 				faults = append(faults, fmt.Errorf("nodes %s and %s both have the address %s", other, n.ID, address))

@@ -13,13 +13,15 @@ func TestParseNodes(t *testing.T) {
 		list string
 		want []HANode
 	}{
-		{"node1:10.0.0.1:7000:100", []HANode{{"node1", "10.0.0.1", 7000, 100, 7001}}},
-		{"n:db-1.example.org:65535:0:65534", []HANode{{"n", "db-1.example.org", 65535, 0, 65534}}},
-		{"n:[::1]:1:1000000", []HANode{{"n", "::1", 1, 1000000, 2}}},
-		{"n:[fe80::1%eth0]:7000:1:80", []HANode{{"n", "fe80::1%eth0", 7000, 1, 80}}},
-		{"1.a-b_C:node_1:7000:1", []HANode{{"1.a-b_C", "node_1", 7000, 1, 7001}}},
-		{"a:h:1:5,b:h:3:5,c:g:1:5", []HANode{{"a", "h", 1, 5, 2}, {"b", "h", 3, 5, 4}, {"c", "g", 1, 5, 2}}},
-		{"a:h:1:1,\n\tb:h:3:1 ", []HANode{{"a", "h", 1, 1, 2}, {"b", "h", 3, 1, 4}}},
+		{"node1:10.0.0.1:7000:100", []HANode{{"node1", "10.0.0.1", 7000, 100, 7001, 0}}},
+		{"n:db-1.example.org:65535:0:65534", []HANode{{"n", "db-1.example.org", 65535, 0, 65534, 0}}},
+		{"n:[::1]:1:1000000", []HANode{{"n", "::1", 1, 1000000, 2, 0}}},
+		{"n:[fe80::1%eth0]:7000:1:80", []HANode{{"n", "fe80::1%eth0", 7000, 1, 80, 0}}},
+		{"1.a-b_C:node_1:7000:1", []HANode{{"1.a-b_C", "node_1", 7000, 1, 7001, 0}}},
+		{"a:h:1:5,b:h:3:5,c:g:1:5", []HANode{{"a", "h", 1, 5, 2, 0}, {"b", "h", 3, 5, 4, 0}, {"c", "g", 1, 5, 2, 0}}},
+		{"n:h:1:1:2:3", []HANode{{"n", "h", 1, 1, 2, 3}}},
+		{"a:h:1:1:2:65535,b:g:1:1:2:65535", []HANode{{"a", "h", 1, 1, 2, 65535}, {"b", "g", 1, 1, 2, 65535}}},
+		{"a:h:1:1,\n\tb:h:3:1 ", []HANode{{"a", "h", 1, 1, 2, 0}, {"b", "h", 3, 1, 4, 0}}},
 	}
 	for _, tt := range tests {
 		got, err := ParseNodes(tt.list)
@@ -31,13 +33,16 @@ func TestParseNodes(t *testing.T) {
 
 func TestNodeAddresses(t *testing.T) {
 	n := HANode{ID: "a", Host: "fd00::1", RaftPort: 7000, Priority: 3, HTTPPort: 80}
-	if n.RaftAddr() != "[fd00::1]:7000" || n.HTTPAddr() != "[fd00::1]:80" || n.String() != "a:[fd00::1]:7000:3:80" {
+	if n.RaftAddr() != "[fd00::1]:7000" || n.HTTPAddr() != "[fd00::1]:80" || n.HTTPSAddr() != "" || n.String() != "a:[fd00::1]:7000:3:80" {
 		t.Errorf("%s %s %s", n.RaftAddr(), n.HTTPAddr(), n.String())
+	}
+	if n.HTTPSPort = 443; n.HTTPSAddr() != "[fd00::1]:443" || n.String() != "a:[fd00::1]:7000:3:80:443" {
+		t.Errorf("%s %s", n.HTTPSAddr(), n.String())
 	}
 }
 
 func TestNodeFaults(t *testing.T) {
-	const shape = "want id:host:raft_port:priority[:http_port], with an IPv6 host in brackets"
+	const shape = "want id:host:raft_port:priority[:http_port[:https_port]], with an IPv6 host in brackets"
 	one := func(entry, fault string) []string { return []string{fmt.Sprintf("entry 1 (%q): %s", entry, fault)} }
 	long := strings.Repeat("x", 64)
 	tests := []struct {
@@ -47,7 +52,7 @@ func TestNodeFaults(t *testing.T) {
 		{"", one("", shape)},
 		{"a", one("a", shape)},
 		{"a:h:1", one("a:h:1", shape)},
-		{"a:h:1:2:3:4", one("a:h:1:2:3:4", shape)},
+		{"a:h:1:2:3:4:5", one("a:h:1:2:3:4:5", shape)},
 		{"a:::1:7000:1", one("a:::1:7000:1", shape)},
 		{"a:fd00::1:7000:1", one("a:fd00::1:7000:1", shape)},
 		{"a:[::1:7000:1", one("a:[::1:7000:1", shape)},
@@ -77,6 +82,15 @@ func TestNodeFaults(t *testing.T) {
 		{"a:h:1:1:0", one("a:h:1:1:0", `http_port "0": want a number from 1 to 65535`)},
 		{"a:h:65535:1", one("a:h:65535:1", "raft_port 65535 leaves no http_port after it: give one")},
 		{"a:h:80:1:80", one("a:h:80:1:80", "raft_port and http_port are both 80")},
+		{"a:h:1:1:2:0", one("a:h:1:1:2:0", `https_port "0": want a number from 1 to 65535`)},
+		{"a:h:1:1:2:", one("a:h:1:1:2:", `https_port "": want`)},
+		{"a:h:1:1:2:65536", one("a:h:1:1:2:65536", `https_port "65536": want`)},
+		{"a:h:1:1::3", one("a:h:1:1::3", shape)},
+		{"a:[::1]:1:1::3", one("a:[::1]:1:1::3", `http_port "": want`)},
+		{"a:h:1:1:2:2", one("a:h:1:1:2:2", "http_port and https_port are both 2")},
+		{"a:h:1:1:2:1", one("a:h:1:1:2:1", "raft_port and https_port are both 1")},
+		{"a:h:1:1:2:3,b:h:4:1:5:3", []string{"nodes a and b both have the address h:3"}},
+		{"a:h:1:1:2:3,b:h:3:1:5", []string{"nodes a and b both have the address h:3"}},
 		{"a:h:x:y:z", append(one("a:h:x:y:z", "raft_port"), append(one("a:h:x:y:z", "priority"), one("a:h:x:y:z", "http_port")...)...)},
 		{"a:h:1:1,a:h:3:1", []string{`node id "a" is used twice`}},
 		{"a:h:1:1,A:h:3:1", []string{`node id "A" is used twice`}},
@@ -116,7 +130,7 @@ func TestNodesAreLimited(t *testing.T) {
 // FuzzNodes holds what every accepted list is: bounded, distinct, and the same when it is written out and read again.
 func FuzzNodes(f *testing.F) {
 	for _, seed := range []string{
-		threeNodes, "a:[::1]:1:1:3,b:h.example.org:65535:0:1", "a:[fe80::1%eth0]:7000:1", " a:h:1:1,\nb:h:3:1", "a:h:1:1,", "a:::1:7000:1", manyNodes(40),
+		threeNodes, "a:[::1]:1:1:3,b:h.example.org:65535:0:1", "a:[fe80::1%eth0]:7000:1", " a:h:1:1,\nb:h:3:1", "a:h:1:1,", "a:::1:7000:1", manyNodes(40), "a:h:1:1:2:3,b:[::1]:1:1:2:3", "a:h:1:1::3", "a:h:1:1:2:2",
 	} {
 		f.Add(seed)
 	}
@@ -132,7 +146,7 @@ func FuzzNodes(f *testing.F) {
 		for i := range nodes {
 			n := &nodes[i]
 			texts = append(texts, n.String())
-			if find(nodes, n.ID) != n || n.RaftPort < 1 || n.RaftPort > portMax || n.HTTPPort < 1 || n.HTTPPort > portMax || n.Priority < 0 {
+			if find(nodes, n.ID) != n || n.RaftPort < 1 || n.RaftPort > portMax || n.HTTPPort < 1 || n.HTTPPort > portMax || n.HTTPSPort < 0 || n.HTTPSPort > portMax || n.Priority < 0 {
 				t.Errorf("accepted %+v", n)
 			}
 			if _, err := netip.ParseAddr(n.Host); err != nil && strings.ContainsAny(n.Host, ":[]") {

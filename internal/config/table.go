@@ -83,7 +83,7 @@ func cluster(c *Config) []setting {
 	return []setting{
 		{haSwitch, "RF_HA_ENABLED", "false", boolean(&c.HAEnabled), "this node is part of a cluster"},
 		{"ha-node-id", "RF_HA_NODE_ID", "", text(&c.HANodeID), "which of the nodes this one is"},
-		{"ha-nodes", "RF_HA_NODES", "", text(&c.HANodes), "id:host:raft_port:priority[:http_port],…; http_port: raft_port + 1; IPv6 in brackets"},
+		{"ha-nodes", "RF_HA_NODES", "", text(&c.HANodes), "id:host:raft_port:priority[:http_port[:https_port]],…; http_port: raft_port+1; [IPv6]"},
 		{"ha-bootstrap-leader", "RF_HA_BOOTSTRAP_LEADER", "false", boolean(&c.HABootstrapLeader), "found the cluster if there is none yet; on one node only"},
 		{"ha-write-concern", "RF_HA_WRITE_CONCERN", "", text(&c.HAWriteConcern), "answer a write when so many have it: 1 leader, N all; default the majority"},
 		{"ha-dedicated-worker", "RF_HA_DEDICATED_WORKER", "false", boolean(&c.HADedicatedWorker), "replication has a thread of its own"},

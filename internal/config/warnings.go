@@ -21,7 +21,24 @@ func (c *Config) Warnings() []string {
 	if !c.HATLS && !isLoopback(c.HA.Self().Host) {
 		warn("RF_HA_TLS is off: whoever reaches port %d can read and change everything", c.HA.Self().RaftPort)
 	}
+	if ids := c.withoutHTTPS(); ids != "" {
+		warn("RF_HA_NODES has no https_port for %s: clients that come over TLS cannot be sent there when it leads", ids)
+	}
 	return warnings
+}
+
+// withoutHTTPS names the nodes to which clients that came over TLS cannot be redirected, if any can come.
+func (c *Config) withoutHTTPS() string {
+	if c.TLSCert == "" {
+		return ""
+	}
+	var lacking []HANode
+	for _, n := range c.HA.Nodes {
+		if n.HTTPSPort == 0 {
+			lacking = append(lacking, n)
+		}
+	}
+	return idsOf(lacking)
 }
 
 // idleWarnings is about a single node that was told of a cluster.
