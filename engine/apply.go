@@ -116,6 +116,8 @@ func (e *Engine) apply(f *record.Frame, sec *record.Section, live bool) error {
 		return p.applyRecords(f, sec, live)
 	case record.SectionGroupCommit:
 		return p.applyCommit(sec)
+	case record.SectionBoot:
+		return p.applyRange(sec, live)
 	}
 	return fmt.Errorf("section type %d: %w", sec.Type, ErrDiverged)
 }
@@ -156,6 +158,8 @@ func (p *Partition) applyRecords(f *record.Frame, sec *record.Section, live bool
 	next := p.next.Load()
 	end := next + uint64(sec.Count)
 	switch {
+	case p.rocket != nil:
+		return fmt.Errorf("records of a rocket topic: %w", ErrDiverged)
 	case sec.Base != next:
 		return fmt.Errorf("records start at offset %d, not %d: %w", sec.Base, next, ErrDiverged)
 	case sec.Count == 0 || end < next || len(sec.Body) < int(sec.Count)*record.RecordHeaderBytes:

@@ -22,13 +22,19 @@ import (
 // Mode says what a topic promises about its messages.
 type Mode uint8
 
-// Sealed is the mode of a topic whose messages are in the log before they are acknowledged.
-const Sealed Mode = 0
+// The modes, by their numbers in the log.
+const (
+	Sealed Mode = 0 // messages are in the log before they are acknowledged
+	Rocket Mode = 1 // messages are in memory only
+)
 
 // String returns the mode's name in the HTTP interface.
 func (m Mode) String() string {
-	if m == Sealed {
+	switch m {
+	case Sealed:
 		return "sealed"
+	case Rocket:
+		return "rocket"
 	}
 	return "unknown"
 }
@@ -48,7 +54,7 @@ func (t *TopicSpec) validate() error {
 		return ErrTopicName
 	case t.Partitions < 1 || t.Partitions > TopicPartitionsMax:
 		return ErrPartitions
-	case t.Mode != Sealed:
+	case t.Mode != Sealed && t.Mode != Rocket:
 		return ErrMode
 	}
 	return nil
@@ -90,6 +96,9 @@ func (t *Topic) Name() string { return t.spec.Name }
 
 // Spec is what the topic was created with.
 func (t *Topic) Spec() TopicSpec { return t.spec }
+
+// Mode is what it promises about its messages.
+func (t *Topic) Mode() Mode { return t.spec.Mode }
 
 // Partitions is how many there are.
 func (t *Topic) Partitions() uint32 { return uint32(len(t.partitions)) }
@@ -181,6 +190,9 @@ func (e *Engine) newTopic(id uint32, spec TopicSpec, created uint64) *Topic {
 		p.stream = record.Stream{Topic: id, Partition: uint32(i)}
 		p.owner = e.shards[e.ShardOf(p.stream)]
 		p.asOf, p.skipTo = created, created
+		if spec.Mode == Rocket {
+			p.rocket = newRocket(e, &spec)
+		}
 	}
 	return t
 }

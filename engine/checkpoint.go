@@ -89,6 +89,9 @@ func (c *Capture) collect(owner *Shard) {
 
 func (p *Partition) capture() captured {
 	c := captured{stream: p.stream, asOf: p.asOf, floor: p.floor.Load(), next: p.next.Load(), size: p.bytes.Load()}
+	if p.rocket != nil { // what is in memory is no part of the state
+		c.floor, c.next, c.size = p.rocket.ranges<<rangeBits, p.rocket.ranges<<rangeBits, 0
+	}
 	for name, g := range p.groups {
 		if g.applied {
 			c.groups = append(c.groups, capturedGroup{name, g.committed})

@@ -23,10 +23,13 @@
 // Package record defines frames, sections and records; these bodies are defined here. Integers are little-endian.
 //
 //	SectionTopicCreate   stream: the new topic's id, partition 0; base 0
-//	   0 version u8, 1 | 1 mode u8, 0 sealed | 2 name_size u16 | 4 partitions u32 | 8 ttl_ms u64 | 16 max_bytes u64 | 24 name
+//	   0 version u8, 1 | 1 mode u8, 0 sealed, 1 rocket | 2 name_size u16 | 4 partitions u32 | 8 ttl_ms u64 | 16 max_bytes u64 | 24 name
 //
 //	SectionGroupCommit   stream: the partition; base: the committed offset, the next one to read
 //	   0 name of the group
+//
+//	SectionBoot          stream: a partition of a rocket topic; base: the number of the range of offsets that is taken, from 0
+//	   (empty)           rocket.go says what for
 //
 //	SectionRecords       the idempotency key of a record, where it has one:
 //	   0 count u32 | 4 the client's key

@@ -17,6 +17,9 @@ type Config struct {
 	IdemKeysMax   int    // idempotency keys remembered per partition, the newest ones
 	TopicsMax     int    // topics
 	PartitionsMax int    // partitions of all topics together
+
+	RocketBytesMax int64  // memory of all rocket topics together, beyond which they keep one chunk per partition; 4 GiB if zero
+	Memory         Memory // where that comes from; the Go heap if nil
 }
 
 func (c *Config) setDefaults() {
@@ -26,6 +29,12 @@ func (c *Config) setDefaults() {
 	c.Shards = orDefault(c.Shards, 1, ShardsMax)
 	c.IdemKeysMax = orDefault(c.IdemKeysMax, idemKeysDefault, IdemKeysTotalMax)
 	c.TopicsMax = orDefault(c.TopicsMax, topicsDefault, TopicsTotalMax)
+	if c.RocketBytesMax <= 0 {
+		c.RocketBytesMax = rocketTotalDefault
+	}
+	if c.Memory == nil {
+		c.Memory = heap{}
+	}
 	c.PartitionsMax = orDefault(c.PartitionsMax, partitionsDefault, PartitionsTotalMax)
 }
 
@@ -42,6 +51,7 @@ type Engine struct {
 	config    Config
 	catalogue catalogue
 	shards    []*Shard
+	memory    memory // of rocket topics
 	replayed  uint64 // index of the last frame given to ApplyReplay
 }
 
@@ -49,6 +59,7 @@ type Engine struct {
 func New(c Config) *Engine {
 	c.setDefaults()
 	e := &Engine{config: c}
+	e.memory.from, e.memory.most = c.Memory, c.RocketBytesMax
 	for i := range c.Shards {
 		e.shards = append(e.shards, newShard(e, i))
 	}

@@ -8,7 +8,8 @@ package engine
 // leader. Forgetting walks all partitions, about 10 ms for a million of them; a list of those in flight would be
 // shorter and cost every produce something.
 
-// Forget takes back everything in flight: offsets given, idempotency keys, groups' commits and topics in creation.
+// Forget takes back everything in flight: offsets given, idempotency keys, groups' commits, topics in creation
+// and ranges of rocket topics, whose messages are lost.
 // Batches that hold any of it must not be appended afterwards; those that were, and are committed after all, must
 // come back through ApplyCommitted.
 func (s *Shard) Forget() {
@@ -21,6 +22,9 @@ func (s *Shard) Forget() {
 	for _, t := range s.engine.catalogue.all() {
 		for i := range t.partitions {
 			if p := &t.partitions[i]; p.owner == s {
+				if p.rocket != nil {
+					p.rocket.forget(p)
+				}
 				p.assigned = p.next.Load()
 			}
 		}

@@ -21,9 +21,13 @@ const (
 	expireKeysMax       = 4         // expired keys taken out of a window per key put in
 	chunkBits           = 10        // log2 of the keys in one chunk of a window
 	chunkKeys           = 1 << chunkBits
-	chunkKeysInitial    = 8  // keys in a window's first chunk before it grows
-	slotsMin            = 16 // slots in a window's smallest table
-	migrateSlots        = 32 // slots moved to a resized table per operation
+	chunkKeysInitial    = 8         // keys in a window's first chunk before it grows
+	RocketBytesDefault  = 256 << 20 // what a partition of a rocket topic without max_bytes holds
+	rocketTotalDefault  = 4 << 30   // bytes of all rocket topics together
+	chunkBytesMin       = 4 << 10   // a rocket partition's first block of memory
+	chunkBytesMax       = 256 << 10 // and the largest, but for a message that is larger
+	slotsMin            = 16        // slots in a window's smallest table
+	migrateSlots        = 32        // slots moved to a resized table per operation
 )
 
 // The prefix and the longest key together are what the encoding allows, no more and no less.

@@ -29,8 +29,9 @@ type Partition struct {
 	skipTo uint64 // asOf when the partition was created or restored: replay leaves frames up to here out
 	groups map[string]*group
 	window *window
+	rocket *rocket // nil: the messages are in the log. Set before anybody else knows the partition
 
-	_ [128 - 10*8]byte
+	_ [128 - 11*8]byte
 }
 
 // group is one consumer group's progress in one partition.

@@ -32,7 +32,7 @@ type Append struct {
 // room, and keeps r's sizes within the limits of package record. It does not allocate, does not keep r, and an
 // r.Idem counts only with r.HasIdem. Errors, with nothing appended: ErrIdemKey, ErrOffset.
 func (s *Shard) Produce(b *record.Batch, p *Partition, r *record.Record, opt ProduceOptions) (Append, error) {
-	s.mustOwn(p)
+	s.mustSeal(p)
 	if !r.HasIdem {
 		if err := opt.check(p); err != nil {
 			return Append{}, err
@@ -66,13 +66,14 @@ type Many struct {
 	count uint32
 	idem  []byte // what the first record carries, nil without a key
 	hash  keyHash
+	nowMs uint64 // of a rocket topic
 }
 
 // BeginMany starts a produce of exactly count records under one idempotency key, if has is set. Where the key
 // is known, dup says so and there is nothing to add. All or nothing is up to the caller: once Add was called, it
 // must go on to End. Errors: ErrCount, ErrIdemKey, ErrOffset.
 func (s *Shard) BeginMany(b *record.Batch, p *Partition, count uint32, key []byte, has bool, opt ProduceOptions) (m Many, dup Append, err error) {
-	s.mustOwn(p)
+	s.mustSeal(p)
 	if count == 0 {
 		return m, dup, ErrCount
 	}
@@ -101,7 +102,11 @@ func (m *Many) Add(r *record.Record) {
 	if m.p.assigned == m.first && m.idem != nil {
 		c.HasIdem, c.Idem = true, m.idem
 	}
-	m.batch.AppendRecord(m.p.stream, m.p.assigned, &c)
+	if m.batch == nil {
+		m.p.rocket.add(m.p, &c, m.nowMs)
+	} else {
+		m.batch.AppendRecord(m.p.stream, m.p.assigned, &c)
+	}
 	m.p.assigned++
 }
 
@@ -109,6 +114,9 @@ func (m *Many) Add(r *record.Record) {
 func (m *Many) End() Append {
 	if m.p.assigned != m.first+uint64(m.count) {
 		panic("bug: a batch with more or fewer records than it was begun with")
+	}
+	if m.batch == nil {
+		m.p.next.Store(m.p.assigned)
 	}
 	if m.idem != nil {
 		m.shard.keys[flightKey{m.p.stream, m.hash}] = flight{m.batch, m.first, m.count}

@@ -93,6 +93,11 @@ func (e *Engine) restorePartition(d *decoder) error {
 	case floor > next:
 		return fmt.Errorf("stream %v: floor %d above end %d", stream, floor, next)
 	}
+	if p.rocket != nil {
+		if p.rocket.ranges = next >> rangeBits; floor != next || p.rocket.ranges<<rangeBits != next {
+			return fmt.Errorf("stream %v: offsets %d to %d are no end of a range", stream, floor, next)
+		}
+	}
 	p.asOf, p.skipTo, p.assigned = asOf, asOf, next
 	p.floor.Store(floor)
 	p.next.Store(next)

@@ -53,6 +53,14 @@ func (s *Shard) mustOwn(p *Partition) {
 	}
 }
 
+// mustSeal is mustOwn for what goes into the log: a rocket topic's messages never do.
+func (s *Shard) mustSeal(p *Partition) {
+	s.mustOwn(p)
+	if p.rocket != nil {
+		panic("bug: message of a rocket topic for the log")
+	}
+}
+
 // now is the time by which a request that goes into b judges the age of keys. It never exceeds the
 // time that b's frame will carry, so what has expired now has expired when the frame is applied.
 func (s *Shard) now(b *record.Batch) uint64 { return max(b.TimeMs, s.timeMs) }

@@ -28,6 +28,9 @@ func (r *Record) Size() int {
 	return RecordHeaderBytes + len(r.Key) + len(r.Idem) + len(r.Headers) + len(r.Value)
 }
 
+// AppendTo encodes r at the end of b, as a batch has it.
+func (r *Record) AppendTo(b []byte) []byte { return r.appendTo(b) }
+
 // appendTo encodes r at the end of b.
 func (r *Record) appendTo(b []byte) []byte {
 	var h [RecordHeaderBytes]byte

@@ -11,12 +11,13 @@ type SectionType uint8
 
 // The types of sections. The bodies of all but SectionRecords are defined by package engine.
 const (
-	SectionRecords     SectionType = 1 // records of one partition
-	SectionTopicCreate SectionType = 2 // a topic comes into being
-	SectionGroupCommit SectionType = 3 // a group's committed offset moves
+	SectionRecords     SectionType = 1  // records of one partition
+	SectionTopicCreate SectionType = 2  // a topic comes into being
+	SectionGroupCommit SectionType = 3  // a group's committed offset moves
+	SectionBoot        SectionType = 14 // a range of offsets of a rocket topic is taken
 )
 
-// 4 topic delete, 5 topic grow, 6 floor, 7 retention, 8 group reset, 9 group delete, 10 group members, 11 to 13 KV and 14 boot are spoken for.
+// 4 topic delete, 5 topic grow, 6 floor, 7 retention, 8 group reset, 9 group delete, 10 group members and 11 to 13 KV are spoken for.
 
 // FlagSectionIdem marks a records section in which at least one record has an idempotency key,
 // so that applying the many sections without one need not look at their records.
