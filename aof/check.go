@@ -84,6 +84,8 @@ type audit struct {
 	expect uint64  // next index
 	hole   *Damage // a gap that nothing has proven to be damage yet
 	tail   uint64  // frames behind the hole
+
+	rewrittenTo uint64 // last index that a rewritten segment stands for
 }
 
 func (a *audit) run() error {
@@ -110,6 +112,9 @@ func (a *audit) run() error {
 		}
 	}
 	a.finish(newest)
+	for _, s := range v.superseded {
+		a.warn(s, "a rewritten segment stands for it, will be removed")
+	}
 	for _, path := range v.leftovers {
 		a.r.Warnings = append(a.r.Warnings, path+": half-made, will be removed")
 	}
@@ -144,14 +149,17 @@ func (a *audit) finish(newest uint64) {
 	if newest > a.r.Last {
 		a.add(&Damage{File: a.dir, Index: a.r.Last + 1, Lost: newest, Reason: "the log ends before its newest checkpoint"})
 	}
-	if newest > 0 && a.r.Frames == 0 {
+	if newest > 0 && a.r.Frames == 0 && a.rewrittenTo == 0 {
 		a.add(&Damage{File: a.dir, Index: 1, Lost: newest, Reason: "there is a checkpoint, and no log"})
+	}
+	if a.rewrittenTo > newest {
+		a.add(&Damage{File: a.dir, Index: a.r.First, Lost: a.rewrittenTo, Reason: "segments were rewritten, and there is no good checkpoint behind them"})
 	}
 	a.prove(newest)
 	if a.hole != nil {
 		a.r.Last, a.r.Unacknowledged = a.hole.Index-1, a.tail
 	}
-	if a.r.Frames == 0 {
+	if a.r.Frames == 0 && a.rewrittenTo == 0 {
 		a.r.First, a.r.Last = 0, 0
 	}
 }
@@ -168,6 +176,9 @@ func (a *audit) collect(err error) error {
 
 // segment reads one segment and compares its sidecar with what the segment says.
 func (a *audit) segment(s *segment) error {
+	if s.rewritten() {
+		return a.rewritten(s)
+	}
 	twin := &segment{segmentHeader: s.segmentHeader, first: s.first}
 	x := newIndex()
 	whole := a.expect == s.first
@@ -187,6 +198,51 @@ func (a *audit) segment(s *segment) error {
 		return err
 	}
 	return a.sidecar(s, twin, whole)
+}
+
+// rewritten reads a rewritten segment. It stands for all of its indexes, whatever it holds of them, and had been durable as it is.
+func (a *audit) rewritten(s *segment) error {
+	x := s.extent
+	switch {
+	case x.first < a.expect:
+		a.add(&Damage{File: s.name(), Index: x.first, Reason: fmt.Sprintf("index where %d was expected", a.expect)})
+		return nil
+	case x.first > a.expect:
+		a.gap(s, BlockBytes, a.expect, nil)
+		a.prove(x.last)
+	}
+	a.expect, a.rewrittenTo = x.last+1, x.last
+	f, err := a.fs.Open(s.name(), ReadOnly)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	twin := &segment{segmentHeader: s.segmentHeader, first: s.first}
+	twin.setName(s.name())
+	index := newIndex()
+	_, err = scanFile(f, twin, func(f *frameAt) error {
+		twin.note(f.Index, f.pos, f.end(), f.TimeMs)
+		a.count(s, f)
+		_, ok := index.addFrame(twin, &f.Frame, f.pos)
+		return orDamaged(ok, "offsets of a stream do not grow")
+	})
+	if errors.Is(err, ErrDamaged) {
+		return a.collectAt(s, err)
+	}
+	if err != nil {
+		return err
+	}
+	return a.sidecar(s, twin, true)
+}
+
+// collectAt keeps damage of a segment.
+func (a *audit) collectAt(s *segment, err error) error {
+	var d *Damage
+	if !errors.As(err, &d) {
+		d = &Damage{File: s.name(), Index: s.first, Reason: err.Error()}
+	}
+	a.add(d)
+	return nil
 }
 
 // sidecar checks the sidecar of s against twin, the same segment as it was read.

@@ -48,6 +48,10 @@ type crashRun struct {
 	failed     bool                     // the log was told to fail
 	killed     bool                     // the last life ended by a kill, not by a power cut
 	full       bool                     // the disk was full at some time in this life
+
+	power *stepFS // nil: nothing is given back in this run
+	dead  map[record.Stream]map[uint64]bool
+	gave  aof.Reclaimed // in all lives
 }
 
 // crashLoop is one writer with its submitter.
@@ -100,6 +104,10 @@ func mustNotice(t *testing.T, bug func(*aof.Options)) {
 }
 
 func runCrash(seed uint64, tune func(*aof.Options)) (err error) {
+	return runCrashOf(seed, tune, func(*crashRun) {})
+}
+
+func runCrashOf(seed uint64, tune func(*aof.Options), prepare func(*crashRun)) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("panic: %v", p)
@@ -112,6 +120,7 @@ func runCrash(seed uint64, tune func(*aof.Options)) (err error) {
 	}
 	r.segment = segments[r.rng.IntN(len(segments))]
 	r.frameMax = int(min(crashFrameMax, r.segment/4))
+	prepare(r)
 	for range 2 + r.rng.IntN(4) {
 		if err := r.life(); err != nil {
 			return err
@@ -142,6 +151,9 @@ func (r *crashRun) life() error {
 		if err := r.step(); err != nil {
 			return err
 		}
+		if r.isDark() {
+			return nil
+		}
 	}
 	if r.killed = r.rng.IntN(4) == 0; r.killed {
 		r.fs.Kill()
@@ -161,6 +173,9 @@ func (r *crashRun) options() aof.Options {
 	o := aof.Options{
 		Dir: crashDir, FS: r.fs, SegmentBytes: r.segment, FrameBytesMax: r.frameMax, TailBytes: 4 * r.segment,
 		WritersMax: 3, InFlightMax: crashInFlight, ReplayAfter: r.checkpoint,
+	}
+	if r.power != nil {
+		o.FS = r.power
 	}
 	o.Manual()
 	seeds := r.rng.Uint64()
@@ -256,6 +271,8 @@ func (r *crashRun) step() error {
 		l.w.Deliver()
 	}
 	switch n := r.rng.IntN(100); {
+	case r.power != nil && n < 6:
+		return r.reclaim()
 	case n < 50:
 		return r.appendBatch(l)
 	case n < 80:
@@ -402,33 +419,41 @@ func (r *crashRun) readAll() error {
 	reader := r.log.NewReader()
 	defer reader.Close()
 	for s, all := range want {
-		if err := readStream(reader, s, all); err != nil {
+		if err := readStream(reader, s, all, r.dead[s]); err != nil {
 			return fmt.Errorf("stream %v: %w", s, err)
 		}
 	}
 	return nil
 }
 
-func readStream(reader *aof.Reader, s record.Stream, all []record.Record) error {
+// readStream compares what is read with what was written: all of it that is not dead must be there.
+func readStream(reader *aof.Reader, s record.Stream, all []record.Record, dead map[uint64]bool) error {
 	at := uint64(0)
 	var fault error
-	next, err := reader.Read(s, 0, uint64(len(all)), true, func(sec record.Section) bool {
-		if sec.Base != at {
-			fault = fmt.Errorf("section at %d, %d expected", sec.Base, at)
+	missing := func(to uint64) {
+		for ; at < to && fault == nil; at++ {
+			if !dead[at] {
+				fault = fmt.Errorf("offset %d is missing", at)
+			}
+		}
+	}
+	_, err := reader.Read(s, 0, uint64(len(all)), true, func(sec record.Section) bool {
+		if sec.Base < at {
+			fault = fmt.Errorf("section at %d, at least %d expected", sec.Base, at)
 			return false
 		}
+		missing(sec.Base)
 		it := sec.Records()
-		for rec, ok := it.Next(); ok && at < uint64(len(all)); rec, ok = it.Next() {
+		for rec, ok := it.Next(); ok && at < uint64(len(all)) && fault == nil; rec, ok = it.Next() {
 			if !bytes.Equal(rec.Value, all[at].Value) {
 				fault = fmt.Errorf("offset %d differs", at)
-				return false
 			}
 			at++
 		}
-		return true
+		return fault == nil
 	})
-	if err == nil && fault == nil && next != uint64(len(all)) {
-		err = fmt.Errorf("read up to %d of %d", next, len(all))
+	if err == nil {
+		missing(uint64(len(all)))
 	}
 	return errors.Join(err, fault)
 }

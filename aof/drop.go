@@ -58,13 +58,14 @@ func (l *Log) unlinkBefore(limit uint64) (gone []*segment) {
 	clear(l.hints[:])
 	l.stats.Segments.Store(int64(len(l.segs)))
 	l.mu.Unlock()
-	if n > 0 {
-		l.frames.close()
-	}
 	for _, s := range gone {
 		l.index.drop(s, nil)
 		l.bury(s)
 		s.dropImage()
+	}
+	if n > 0 {
+		l.frames.close()
+		l.closeReaders()
 	}
 	return gone
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 
 	"ayder/internal/record"
 )
@@ -39,7 +40,7 @@ func Dump(w io.Writer, fsys FS, dir string, o DumpOptions) error {
 	if err != nil {
 		return fmt.Errorf("aof: dump %s: %w", dir, err)
 	}
-	for _, s := range append(v.segments, v.spares...) {
+	for _, s := range slices.Concat(v.segments, v.superseded, v.spares) {
 		if err := d.segment(fsys, s); err != nil {
 			return fmt.Errorf("aof: dump %s: %w", s.name(), err)
 		}
@@ -68,6 +69,9 @@ func (d *dumper) segment(fsys FS, s *segment) error {
 	}
 	defer f.Close()
 	fmt.Fprintf(d.w, "segment %s size %d seed %016x sequence %d log %x\n", s.name(), s.size, s.seed, s.sequence, s.log)
+	if x := s.extent; s.rewritten() {
+		fmt.Fprintf(d.w, "  rewritten: stands for indexes %d to %d, holds %d frames up to byte %d\n", x.first, x.last, x.frames, x.end)
+	}
 	sweep := newSweeper(f, &s.segmentHeader)
 	for {
 		f, ok, err := sweep.next()

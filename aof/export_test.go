@@ -11,6 +11,11 @@ func (o *Options) AckEarly() { o.ackEarly = true }
 // KeepStale makes recovery leave the bytes behind the end of the log: a bug on purpose.
 func (o *Options) KeepStale() { o.keepStale = true }
 
+// LooseRewrite, RemoveFirst and RewriteAll make Reclaim do things in the wrong order, or to the wrong segments: bugs on purpose.
+func (o *Options) LooseRewrite() { o.looseRewrite = true }
+func (o *Options) RemoveFirst()  { o.removeFirst = true }
+func (o *Options) RewriteAll()   { o.rewriteAll = true }
+
 // Seeds gives segments these seeds instead of random ones.
 func (o *Options) Seeds(next func() uint64) { o.newSeed = next }
 

@@ -52,7 +52,7 @@ func (l *Log) sealedUpTo(index uint64) (files []FileInfo, last uint64) {
 func Owns(name string) bool {
 	name = strings.TrimSuffix(name, tmpSuffix)
 	for _, n := range [...]struct{ prefix, suffix string }{
-		{"", segmentSuffix}, {"", sidecarSuffix}, {sparePrefix, readySuffix}, {sparePrefix, ""}, {checkpointPrefix, checkpointSuffix},
+		{"", segmentSuffix}, {"", sidecarSuffix}, {"", segmentSuffix + sidecarSuffix}, {sparePrefix, readySuffix}, {sparePrefix, ""}, {checkpointPrefix, checkpointSuffix},
 	} {
 		if _, ok := numberIn(name, n.prefix, n.suffix); ok {
 			return true

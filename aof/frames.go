@@ -77,6 +77,9 @@ func (l *Log) locate(index uint64, entry bool) (*segment, mark) {
 		return nil, mark{}
 	}
 	s := l.segmentOf(index)
+	if s != nil && s.rewritten() {
+		return nil, mark{}
+	}
 	if h := &l.hints[index%hintSlots]; s != nil && h.seg == s && h.index == index {
 		return s, h.mark
 	}
@@ -109,6 +112,8 @@ func (x *frameReader) find(s *segment, from mark, index uint64, buf []byte) (f r
 	if x.r == nil {
 		x.r = x.l.NewReader()
 	}
+	x.r.mu.Lock()
+	defer x.r.mu.Unlock()
 	if err := x.r.open(s); err != nil {
 		return f, 0, err
 	}

@@ -19,7 +19,8 @@ import (
 //
 //	go test ./aof -run TestGolden -golden v2
 //
-// refuses to touch a directory that exists.
+// refuses to touch a directory that exists. testdata/v2 is the same log after what is in front of its checkpoints was rewritten without
+// what goldenLive calls dead.
 
 var golden = flag.String("golden", "", "write golden files of this version, once")
 
@@ -69,9 +70,13 @@ func TestGoldenFilesOpen(t *testing.T) {
 			if err := os.CopyFS(dir, os.DirFS(from)); err != nil {
 				t.Fatal(err)
 			}
-			checkGolden(t, dir)
-			readGolden(t, dir, 0)
-			readGolden(t, dir, goldenMarked)
+			if from == "testdata/v1" {
+				checkGolden(t, dir)
+				readGolden(t, dir, 0)
+				readGolden(t, dir, goldenMarked)
+				return
+			}
+			readRewrittenGolden(t, dir)
 		})
 	}
 }
@@ -127,6 +132,111 @@ func readGolden(t *testing.T, dir string, after uint64) {
 	mustEqual(t, []any{next, at, err}, []any{goldenBatches + 1, goldenBatches + 1, nil})
 }
 
+// goldenLive is what of the golden log in front of its checkpoints is alive.
+func goldenLive(s record.Stream, offset uint64) bool {
+	if s == one {
+		return offset%3 == 1
+	}
+	return offset%5 < 2
+}
+
+type goldenLiveness struct{}
+
+func (goldenLiveness) Count(s record.Stream, first, next uint64) (n uint64) {
+	for _, r := range (goldenLiveness{}).Alive(nil, s, first, next) {
+		n += r.Next - r.First
+	}
+	return n
+}
+
+func (goldenLiveness) Alive(dst []aof.Range, s record.Stream, first, next uint64) []aof.Range {
+	for at := first; at < next; at++ {
+		if goldenLive(s, at) {
+			dst = append(dst, aof.Range{First: at, Next: at + 1})
+		}
+	}
+	return dst
+}
+
+// rewriteGolden gives back what is dead of the log in dir.
+func rewriteGolden(t *testing.T, dir string) {
+	t.Helper()
+	l := mustOpen(t, aof.Options{Dir: dir, SegmentBytes: aof.SegmentBytesMin, ReplayAfter: goldenMarked})
+	if err := l.WriteCheckpoint(goldenMarked+1, goldenState()); err != nil {
+		t.Fatal(err)
+	}
+	done, err := l.Reclaim(goldenLiveness{}, aof.ReclaimOptions{})
+	if err != nil || done.Rewritten < 1 {
+		t.Fatal(done, err)
+	}
+	mustCloseLog(t, l)
+}
+
+// readRewrittenGolden checks that everything is there that is alive, and every frame from the last rewritten segment on.
+func readRewrittenGolden(t *testing.T, dir string) {
+	t.Helper()
+	report, err := aof.Check(nil, dir)
+	if err != nil || !report.OK() || report.First != 1 || report.Last != goldenBatches || report.Sidecars != report.Segments-1 {
+		t.Fatalf("%+v %v", report, err)
+	}
+	mustEqual(t, report.Checkpoints, []uint64{goldenMarked, goldenMarked + 1})
+	l, err := aof.Open(aof.Options{Dir: dir, ReplayAfter: goldenMarked, SegmentBytes: aof.SegmentBytesMin}, func(f record.Frame) error {
+		return sameFrame(f, goldenBatch(f.Index))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer mustCloseLog(t, l)
+	first := l.FirstIndex()
+	if first < 15 || first > goldenMarked {
+		t.Fatalf("first index %d", first)
+	}
+	r := l.NewReader()
+	defer r.Close()
+	got := map[record.Stream]map[uint64]record.Record{}
+	for _, s := range []record.Stream{one, two} {
+		got[s] = map[uint64]record.Record{}
+		if _, err := r.Read(s, 0, 1000, true, func(sec record.Section) bool {
+			it := sec.Records()
+			for n := sec.Base; n < sec.Base+uint64(sec.Count); n++ {
+				rec, _ := it.Next()
+				rec.Value, rec.Key, rec.Idem, rec.Headers = bytes.Clone(rec.Value), bytes.Clone(rec.Key), bytes.Clone(rec.Idem), bytes.Clone(rec.Headers)
+				got[s][n] = rec
+			}
+			return true
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for n := uint64(1); n <= goldenBatches; n++ {
+		b := goldenBatch(n)
+		b.Seal(record.Header{Index: n, Term: 1}, 0)
+		f := b.Frame()
+		it := f.Iter()
+		for sec, ok := it.Next(); ok; sec, ok = it.Next() {
+			if sec.Type == record.SectionRecords {
+				compareGolden(t, &sec, got[sec.Stream], n >= first)
+			}
+		}
+	}
+	if len(got[one]) > 50 || len(got[two]) > 35 {
+		t.Errorf("%d and %d messages: nothing was dead", len(got[one]), len(got[two]))
+	}
+}
+
+// compareGolden compares a section with what was read. all: also of what is dead nothing is missing.
+func compareGolden(t *testing.T, sec *record.Section, got map[uint64]record.Record, all bool) {
+	t.Helper()
+	records := sec.Records()
+	for at := sec.Base; at < sec.Base+uint64(sec.Count); at++ {
+		want, _ := records.Next()
+		rec, there := got[at]
+		if there != (all || goldenLive(sec.Stream, at)) || (there && fmt.Sprint(rec) != fmt.Sprint(want)) {
+			t.Errorf("offset %d of %v: there %v, %v, want %v", at, sec.Stream, there, rec, want)
+		}
+	}
+}
+
 func sameFrame(f record.Frame, want *record.Batch) error {
 	h := record.Header{Index: f.Index, Term: 1, TimeMs: want.TimeMs}
 	want.Seal(h, 0)
@@ -168,6 +278,9 @@ func writeGolden(t *testing.T, dir string) {
 	}
 	loop.stop()
 	mustCloseLog(t, l)
+	if filepath.Base(dir) == "v2" {
+		rewriteGolden(t, dir)
+	}
 	if err := os.Remove(filepath.Join(dir, "LOCK")); err != nil {
 		t.Fatal(err)
 	}

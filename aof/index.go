@@ -172,6 +172,24 @@ func (st *stream) replace(old *run, now span) {
 	st.bytes += now.run.bytes
 }
 
+// exchange puts a stream's share of a new segment, none if its run is nil, in the place of its shares of neighbouring ones.
+func (st *stream) exchange(olds []*run, now span) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	i := slices.IndexFunc(st.spans, func(sp span) bool { return sp.run == olds[0] })
+	for _, r := range olds {
+		st.messages -= r.messages
+		st.bytes -= r.bytes
+	}
+	var with []span
+	if now.run != nil {
+		with = []span{now}
+		st.messages += now.run.messages
+		st.bytes += now.run.bytes
+	}
+	st.spans = slices.Replace(st.spans, i, i+len(olds), with...)
+}
+
 func (s *segment) addRun(r *run) {
 	s.mu.Lock()
 	s.runs = append(s.runs, r)
@@ -263,5 +281,22 @@ func (x *index) drop(seg, twin *segment) {
 	}
 	for _, r := range seg.sortedRuns() {
 		x.get(r.stream).replace(r, span{twin, kept[r.stream]})
+	}
+}
+
+// exchange puts what a new segment has in the place of what neighbouring ones had.
+func (x *index) exchange(olds []*segment, now *segment) {
+	had := make(map[record.Stream][]*run)
+	for _, s := range olds {
+		for _, r := range s.sortedRuns() {
+			had[r.stream] = append(had[r.stream], r)
+		}
+	}
+	has := make(map[record.Stream]*run)
+	for _, r := range now.sortedRuns() {
+		has[r.stream] = r
+	}
+	for s, runs := range had {
+		x.get(s).exchange(runs, span{now, has[s]})
 	}
 }

@@ -87,6 +87,8 @@ func (l *Log) sidecar(s *segment) (*sidecar, error) {
 	if c := s.side.Load(); c != nil {
 		return c, nil
 	}
+	l.swaps.RLock()
+	defer l.swaps.RUnlock()
 	s.loading.Lock()
 	defer s.loading.Unlock()
 	if c := s.side.Load(); c != nil {

@@ -249,7 +249,10 @@ func (l *Log) imagesToDrop() (drop []*segment) {
 	for _, s := range l.ready {
 		total += s.size
 	}
-	for i := len(l.segs) - 1; i >= 0 && l.segs[i].img.Load() != nil; i-- {
+	for i := len(l.segs) - 1; i >= 0; i-- {
+		if l.segs[i].img.Load() == nil {
+			continue
+		}
 		total += l.segs[i].size
 		if total > l.o.TailBytes && l.segs[i].indexed {
 			drop = append(drop, l.segs[i])

@@ -7,6 +7,8 @@ const (
 	BlockBytes    = 4096     // what one durable write is made of; the header of a segment is one block
 	sparseBytes   = 64 << 10 // distance, in bytes of segment, of two index → position marks
 	formatVersion = 1
+
+	rewrittenVersion = 2 // of segments that were rewritten
 )
 
 // Defaults and bounds of Options.
@@ -45,5 +47,9 @@ const (
 	sidecarHeadBytes = 16 << 10        // first read of a sidecar at Open: header and, mostly, the stream table
 	closeWait        = 5 * time.Second // Close waits that long for writes in flight
 	poolQueueLength  = InFlightMaxLimit
-	dumpValueBytes   = 64 // of a value, in a dump
+	deadShare        = 4                      // a segment is rewritten when one part of so many is dead
+	smallFilesMax    = 4                      // neighbouring small segments: so many become one
+	gainBytesMin     = 64 << 10               // that rewriting must free
+	restMax          = 100 * time.Millisecond // of one rest while segments are rewritten
+	dumpValueBytes   = 64                     // of a value, in a dump
 )

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sort"
 	"sync"
 	"sync/atomic"
@@ -68,6 +69,16 @@ type Log struct {
 	upkeep sync.Mutex
 	// cuts is held by readers by index while they look, and by what takes frames away from under them.
 	cuts sync.RWMutex
+	// swaps is held by whoever opens a file of a segment by its name, and by the moment in which another file gets that name. Taken
+	// before a segment's loading, after cuts.
+	swaps sync.RWMutex
+	// reclaiming is held by the one Reclaim that is at work.
+	reclaiming sync.Mutex
+	// stopping tells a Reclaim at work that the log is being closed.
+	stopping atomic.Bool
+
+	openReaders sync.Mutex
+	readers     map[*Reader]struct{} // those that have a file open; under openReaders
 
 	frames  frameReader // ReadFrame's and Entry's own
 	keeper  worker
@@ -90,14 +101,33 @@ func (l *Log) LastIndex() uint64 {
 	return l.last
 }
 
-// FirstIndex is the index of the oldest frame, 0 in an empty log.
+// FirstIndex is the index from which on the log has every frame, 0 in an empty log. Messages may be in front of it: in segments that were
+// rewritten, whose frames are not what they were.
 func (l *Log) FirstIndex() uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	for _, s := range slices.Backward(l.segs) {
+		if s.rewritten() {
+			return s.last + 1
+		}
+	}
 	if len(l.segs) == 0 {
 		return 0
 	}
 	return l.segs[0].first
+}
+
+// DiskBytes is what segments and spares occupy on the disk.
+func (l *Log) DiskBytes() (total int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, s := range l.segs {
+		total += s.size
+	}
+	for _, s := range l.ready {
+		total += s.size
+	}
+	return total
 }
 
 // LastTimeMs is the time of the last frame: no later one is earlier.
@@ -192,8 +222,11 @@ func (l *Log) segmentOf(index uint64) *segment {
 // left mapped and the error says so.
 func (l *Log) Close() error {
 	l.closeThread()
+	l.stopping.Store(true)
 	l.keeper.halt()
 	l.indexer.halt()
+	l.reclaiming.Lock()
+	defer l.reclaiming.Unlock()
 	var errs []error
 	idle := l.waitIdle()
 	if !idle {

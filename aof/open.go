@@ -22,7 +22,7 @@ func Open(o Options, apply func(record.Frame) error) (*Log, error) {
 		return nil, fmt.Errorf("aof: %w", err)
 	}
 	l := &Log{
-		o: o, fs: o.FS, dir: o.Dir, lock: lock, index: newIndex(),
+		o: o, fs: o.FS, dir: o.Dir, lock: lock, index: newIndex(), readers: make(map[*Reader]struct{}),
 		slots:   make([]slot, o.WritersMax*o.InFlightMax),
 		writers: make([]*Writer, o.WritersMax),
 		keeper:  worker{kicks: make(chan struct{}, 1)},

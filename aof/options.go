@@ -7,6 +7,10 @@ import (
 	"ayder/internal/record"
 )
 
+// What a log is told once, when it is opened. Sizes may differ from one start to the next: every segment says its own. The
+// fields at the end are for tests: some are bugs that a test switches on, to prove that the crash tests would
+// notice them.
+
 // Options of a log. The zero value of a field means its default.
 type Options struct {
 	Dir           string
@@ -30,10 +34,13 @@ type Options struct {
 	OnCommit func(ns int64, bytes int)
 
 	// For tests.
-	manual    bool          // no goroutines: the test runs their steps
-	ackEarly  bool          // acknowledge before the write completes, to prove that the crash tests notice
-	keepStale bool          // recovery does not zero stale bytes, to prove the same
-	newSeed   func() uint64 // segment seeds
+	manual       bool          // no goroutines: the test runs their steps
+	ackEarly     bool          // acknowledge before the write completes, to prove that the crash tests notice
+	looseRewrite bool          // a rewritten segment gets its name before it is durable, to prove the same
+	removeFirst  bool          // the segments that a rewritten one stands for go before it has its name, to prove the same
+	rewriteAll   bool          // segments are rewritten that a restart needs, to prove the same
+	keepStale    bool          // recovery does not zero stale bytes, to prove the same
+	newSeed      func() uint64 // segment seeds
 }
 
 // withDefaults fills in what was left zero.

@@ -2,6 +2,9 @@ package aof
 
 import (
 	"fmt"
+	"maps"
+	"slices"
+	"sync"
 
 	"ayder/internal/record"
 )
@@ -17,6 +20,8 @@ type Reader struct {
 	log     *Log
 	entries [entriesPerLock]entry // being visited
 
+	// mu guards seg and file: a log that removes or replaces a segment closes the readers' files of it, so that its space is free.
+	mu    sync.Mutex
 	seg   *segment // whose file is open
 	file  File
 	w     window
@@ -27,19 +32,47 @@ type Reader struct {
 // NewReader returns a reader; Close gives its file and buffer back.
 func (l *Log) NewReader() *Reader { return &Reader{log: l} }
 
-// Close closes the file that the reader has open.
+// Close closes the file that the reader has open, and gives its memory back.
 func (r *Reader) Close() {
-	if r.file != nil {
-		_ = r.file.Close() // it was only read
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.closeFile()
+	r.w, r.frame = window{}, record.Frame{}
+}
+
+// closeFile gives the file back, under mu.
+func (r *Reader) closeFile() {
+	if r.file == nil {
+		return
 	}
-	*r = Reader{log: r.log}
+	_ = r.file.Close() // it was only read
+	r.seg, r.file, r.at = nil, nil, 0
+	r.log.openReaders.Lock()
+	delete(r.log.readers, r)
+	r.log.openReaders.Unlock()
+}
+
+// closeReaders closes what readers have open of segments that are gone: a file lives as long as somebody has it open, and a reader may
+// not be asked again for hours.
+func (l *Log) closeReaders() {
+	l.openReaders.Lock()
+	all := slices.Collect(maps.Keys(l.readers))
+	l.openReaders.Unlock()
+	for _, r := range all {
+		r.mu.Lock()
+		if r.seg != nil && r.seg.gone.Load() {
+			r.closeFile()
+		}
+		r.mu.Unlock()
+	}
 }
 
 // Read visits, in offset order, the sections of s that hold offsets in [offset, end), where end must not be beyond what is
 // durable. A section may begin below offset and reach beyond end: the caller skips. It is valid during the call of fn,
 // which returns false to stop and must not use this Reader. next is where to go on: behind the last section visited, or
-// offset if there was none. With block=false nothing but memory is touched, and ErrCold says that the section at next, or
-// the one behind it, must be read from a file. A nil error without a stop means that the log has nothing more below end.
+// offset if there was none. Offsets may be missing, where they were dead and their segment rewritten. With block=false nothing but memory is touched, and ErrCold says that the section at next, or
+// the one behind it, must be read from a file. A nil error without a stop means that the log has nothing more below end: the place to
+// go on is end, even if next is less.
 func (r *Reader) Read(s record.Stream, offset, end uint64, block bool, fn func(record.Section) bool) (next uint64, err error) {
 	st := r.log.index.get(s)
 	if st == nil {
@@ -148,6 +181,8 @@ func (r *Reader) section(sp span, img *image, e entry) (record.Section, error) {
 
 // coldSection reads the entry's frame from the segment's file and verifies it, once for all its sections.
 func (r *Reader) coldSection(s *segment, e entry) (sec record.Section, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if err := r.open(s); err != nil {
 		return sec, err
 	}
@@ -190,17 +225,28 @@ func (r *Reader) open(s *segment) error {
 	if r.seg == s {
 		return nil
 	}
-	f, err := r.log.fs.Open(s.name(), ReadOnly)
+	buf, ahead := r.w.mem[:0], max(readAheadMin, r.w.ahead)
+	r.closeFile()
+	r.log.openReaders.Lock()
+	r.log.readers[r] = struct{}{} // before the file is open: whoever makes the segment gone meanwhile waits for mu
+	r.log.openReaders.Unlock()
+	f, err := r.log.openSegment(s)
 	if err != nil {
 		return fmt.Errorf("aof: %w", err)
-	}
-	buf, ahead := r.w.mem[:0], max(readAheadMin, r.w.ahead)
-	if r.file != nil {
-		_ = r.file.Close()
 	}
 	r.seg, r.file, r.at = s, f, 0
 	r.w = window{file: f, mem: buf, size: s.size, ahead: ahead, read: r.widen}
 	return nil
+}
+
+// openSegment opens a segment's file, unless it is not the segment's any more.
+func (l *Log) openSegment(s *segment) (File, error) {
+	l.swaps.RLock()
+	defer l.swaps.RUnlock()
+	if s.gone.Load() {
+		return nil, errGone
+	}
+	return l.fs.Open(s.name(), ReadOnly)
 }
 
 // widen counts a read and makes the next one longer: whoever reads on wants more.

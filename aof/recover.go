@@ -34,6 +34,9 @@ func (r *recovery) walk() error {
 	after := r.l.o.ReplayAfter
 	r.end.expect = after + 1
 	for i, s := range r.v.segments {
+		if s.rewritten() && s.last > after {
+			return &Damage{File: s.name(), Index: s.first, Lost: s.last, Reason: fmt.Sprintf("what was dead in it is gone, and no state behind it is left: the state to replay into ends at %d", after)}
+		}
 		switch {
 		case i == 0 && s.first > after+1:
 			r.end.reason = fmt.Errorf("the log starts with index %d, the state to replay into ends at %d", s.first, after)
@@ -61,6 +64,11 @@ func (r *recovery) walk() error {
 
 // visit attaches a segment by its sidecar or scans it.
 func (r *recovery) visit(s *segment) error {
+	if r.v.supersedes(s) {
+		if err := r.scanAlone(s); err != nil { // before those are removed that it stands for
+			return err
+		}
+	}
 	h, runs, err := goodSidecar(r.l.fs, r.l.dir, s)
 	if err == nil && h.last <= r.l.o.ReplayAfter {
 		return r.attach(s, &h, runs)
@@ -78,8 +86,19 @@ func (r *recovery) visit(s *segment) error {
 	if err == nil {
 		return r.attach(s, &h, runs)
 	}
-	r.end, r.open = end, s.last != 0
+	r.end, r.open = end, s.last != 0 && !s.rewritten()
 	return nil
+}
+
+// scanAlone verifies a segment and does nothing else.
+func (r *recovery) scanAlone(s *segment) error {
+	f, err := r.l.fs.Open(s.name(), ReadOnly)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = scanFile(f, s, func(f *frameAt) error { return checkSections(&f.Frame) })
+	return err
 }
 
 // attach takes over what the sidecar says of a sealed segment.
@@ -216,6 +235,12 @@ func (r *recovery) cut() error {
 	}
 	for _, s := range r.discarded() {
 		if err := r.recycle(s); err != nil {
+			return err
+		}
+	}
+	for _, s := range r.v.superseded {
+		l.o.Logger.Info("segment removed that a rewritten one stands for", "segment", s.name())
+		if err := l.removeSegment(s); err != nil {
 			return err
 		}
 	}

@@ -73,6 +73,12 @@ func firstReason(first, second error) error {
 
 // scanFile visits every frame of a segment's file, starting with s.first.
 func scanFile(file File, s *segment, visit func(*frameAt) error) (stop, error) {
+	if s.rewritten() {
+		s.last = 0 // for note, which visit may call
+		err := scanRewritten(window{file: file, size: s.size, ahead: scanAheadBytes}, s, visit)
+		s.last, s.end = s.extent.last, s.extent.end
+		return stop{pos: s.end, expect: s.last + 1}, err
+	}
 	return scanFrames(window{file: file, size: s.size, ahead: scanAheadBytes}, s, visit)
 }
 
@@ -92,6 +98,37 @@ func scanFrames(w window, s *segment, visit func(*frameAt) error) (stop, error) 
 			return stop{}, fmt.Errorf("%s: index %d at byte %d: %w", s.name(), f.Index, f.pos, err)
 		}
 	}
+}
+
+// scanRewritten visits every frame of a rewritten segment. All of it had been durable before the file got its name, so anything that is
+// not as the header says is damage.
+func scanRewritten(w window, s *segment, visit func(*frameAt) error) error {
+	x := s.extent
+	pos, before, frames := int64(BlockBytes), x.first-1, uint64(0)
+	damage := func(reason string) error {
+		return &Damage{File: s.name(), Pos: pos, Index: before + 1, Lost: x.last, Reason: reason}
+	}
+	for ; pos < x.end; frames++ {
+		frame, bad, err := w.frame(pos, s.seed)
+		if err != nil {
+			return fmt.Errorf("%s: %w", s.name(), err)
+		}
+		if bad == nil && (frame.Index <= before || frame.Index > x.last) {
+			bad = fmt.Errorf("index %d behind %d", frame.Index, before)
+		}
+		if bad != nil {
+			return damage(bad.Error())
+		}
+		f := frameAt{frame, pos}
+		if err := visit(&f); err != nil {
+			return fmt.Errorf("%s: index %d at byte %d: %w", s.name(), f.Index, f.pos, err)
+		}
+		pos, before = f.end(), f.Index
+	}
+	if pos != x.end || frames != x.frames {
+		return damage(fmt.Sprintf("%d frames up to byte %d, the header says %d up to %d", frames, pos, x.frames, x.end))
+	}
+	return nil
 }
 
 // magicBytes is how a frame starts in the file.

@@ -25,6 +25,10 @@ import (
 //	 0 magic "AYDERSEG" | 8 version u32 | 12 header size u32 | 16 segment size u64 | 24 seed u64
 //	32 sequence u64 | 40 created ms u64 | 48 log id [16] | 64 zero … | 4092 crc32c of bytes 0 … 4091
 //
+// A segment that was rewritten (rewrite.go) has version 2 and says besides what it stands for:
+//
+//	64 first index u64 | 72 last index u64 | 80 end u64 | 88 frames u64
+//
 // The first index is not in the header: it is not known when the spare is made, and the first frame carries it. The
 // seed is what each frame's checksum starts from; it is random, so that no bytes of another life of the disk's
 // blocks, and nothing that a client can send, pass as a frame of this segment.
@@ -50,21 +54,42 @@ type segmentHeader struct {
 	sequence  uint64 // number of the spare, growing
 	createdMs uint64
 	log       logID
+	extent    extent // of a rewritten segment
 }
+
+// extent says which part of the log a rewritten segment stands for, and what it holds of it. All zero in any other.
+type extent struct {
+	first, last uint64 // indexes, both inclusive
+	end         int64  // bytes: behind the last frame
+	frames      uint64
+}
+
+// rewritten tells that what was dead in this part of the log may be missing: its frames are no entries of a replicated log any more.
+func (h *segmentHeader) rewritten() bool { return h.extent.last != 0 }
 
 // put writes the header into one block.
 func (h *segmentHeader) put(b []byte) {
 	clear(b[:BlockBytes])
 	le := binary.LittleEndian
 	copy(b, segmentMagic)
-	le.PutUint32(b[8:], formatVersion)
+	le.PutUint32(b[8:], h.version())
 	le.PutUint32(b[12:], BlockBytes)
 	le.PutUint64(b[16:], uint64(h.size))
 	le.PutUint64(b[24:], h.seed)
 	le.PutUint64(b[32:], h.sequence)
 	le.PutUint64(b[40:], h.createdMs)
 	copy(b[48:], h.log[:])
+	for i, v := range [...]uint64{h.extent.first, h.extent.last, uint64(h.extent.end), h.extent.frames} {
+		le.PutUint64(b[64+8*i:], v)
+	}
 	le.PutUint32(b[crcAt:], crc32.Checksum(b[:crcAt], castagnoli))
+}
+
+func (h *segmentHeader) version() uint32 {
+	if h.rewritten() {
+		return rewrittenVersion
+	}
+	return formatVersion
 }
 
 // readSegmentHeader decodes a header block. The error wraps ErrVersion, or is one of what is wrong.
@@ -77,15 +102,24 @@ func readSegmentHeader(b []byte) (segmentHeader, error) {
 	if le.Uint32(b[crcAt:]) != crc32.Checksum(b[:crcAt], castagnoli) {
 		return h, fmt.Errorf("checksum mismatch in the segment header")
 	}
-	if v := le.Uint32(b[8:]); v != formatVersion {
-		return h, fmt.Errorf("%w: segment format %d, this program reads %d", ErrVersion, v, formatVersion)
+	version := le.Uint32(b[8:])
+	if version != formatVersion && version != rewrittenVersion {
+		return h, fmt.Errorf("%w: segment format %d, this program reads %d and %d", ErrVersion, version, formatVersion, rewrittenVersion)
 	}
 	h = segmentHeader{
 		size: int64(le.Uint64(b[16:])), seed: le.Uint64(b[24:]), sequence: le.Uint64(b[32:]),
 		createdMs: le.Uint64(b[40:]), log: logID(b[48:64]),
 	}
-	if h.size%BlockBytes != 0 || h.size < SegmentBytesMin || h.size > SegmentBytesMax {
+	smallest := int64(SegmentBytesMin)
+	if version == rewrittenVersion {
+		smallest = BlockBytes
+		h.extent = extent{le.Uint64(b[64:]), le.Uint64(b[72:]), int64(le.Uint64(b[80:])), le.Uint64(b[88:])}
+	}
+	if h.size%BlockBytes != 0 || h.size < smallest || h.size > SegmentBytesMax {
 		return h, fmt.Errorf("segment size %d in the header", h.size)
+	}
+	if x := h.extent; version == rewrittenVersion && (x.first == 0 || x.last < x.first || blockUp(x.end) != h.size || (x.end == BlockBytes) != (x.frames == 0)) {
+		return h, fmt.Errorf("a rewritten segment of indexes %d to %d with %d frames up to byte %d in the header", x.first, x.last, x.frames, x.end)
 	}
 	return h, nil
 }
@@ -115,6 +149,8 @@ type segment struct {
 	indexed bool                  // has its sidecar; under Log.mu
 	img     atomic.Pointer[image] // nil when only the file has the bytes: a pointer, readers race with the bound
 	side    atomic.Pointer[sidecar]
+
+	stuck bool // could not be rewritten, being damaged; under Log.reclaiming
 
 	loading sync.Mutex  // one goroutine loads or rebuilds the sidecar, or makes the segment gone
 	gone    atomic.Bool // not part of the log any more: a pointer to it is out of date. Set once, after the index has forgotten it

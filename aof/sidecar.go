@@ -210,7 +210,10 @@ func (h *sidecarHeader) belongs(s *segment) error {
 	if h.seed != s.seed || h.first != s.first || h.log != s.log {
 		return fmt.Errorf("%w: of another segment", errSidecar)
 	}
-	if h.last < h.first || h.marks == 0 || h.end < BlockBytes || h.end > s.size {
+	if h.last < h.first || (h.marks == 0 && !s.rewritten()) || h.end < BlockBytes || h.end > s.size {
+		return fmt.Errorf("%w: does not fit its segment", errSidecar)
+	}
+	if x := s.extent; s.rewritten() && (h.last != x.last || h.end != x.end || (h.marks == 0) != (x.frames == 0)) {
 		return fmt.Errorf("%w: does not fit its segment", errSidecar)
 	}
 	return nil

@@ -16,6 +16,7 @@ import (
 type survey struct {
 	segments    []*segment // hold frames, or have a segment's name; by first index
 	spares      []*segment // ready spares without a first frame
+	superseded  []*segment // what a rewritten segment of segments stands for
 	leftovers   []string   // paths of half-made files
 	checkpoints []uint64   // indexes, growing
 	id          logID      // zero if there is no segment
@@ -41,6 +42,7 @@ func take(fsys FS, dir string, bad func(error) error) (*survey, error) {
 	slices.SortFunc(v.segments, func(a, b *segment) int { return cmpIndex(a.first, b.first) })
 	slices.SortFunc(v.spares, func(a, b *segment) int { return cmpIndex(a.sequence, b.sequence) })
 	slices.Sort(v.checkpoints)
+	v.supersede()
 	for i, s := range v.segments {
 		if i > 0 && s.first == v.segments[i-1].first {
 			d := &Damage{File: s.name(), Pos: BlockBytes, Index: s.first, Reason: "two segments start with this index; the other is " + v.segments[i-1].name()}
@@ -50,6 +52,27 @@ func take(fsys FS, dir string, bad func(error) error) (*survey, error) {
 		}
 	}
 	return v, nil
+}
+
+// supersede sets apart the segments that a rewritten one stands for: what was alive in them is in that one. They are left when the power goes
+// before they are removed.
+func (v *survey) supersede() {
+	var by *segment
+	v.segments = slices.DeleteFunc(v.segments, func(s *segment) bool {
+		if by != nil && s.first > by.first && s.first <= by.last && s.last <= by.last {
+			v.superseded = append(v.superseded, s)
+			return true
+		}
+		if s.rewritten() {
+			by = s
+		}
+		return false
+	})
+}
+
+// supersedes tells whether there are segments left that s stands for.
+func (v *survey) supersedes(s *segment) bool {
+	return slices.ContainsFunc(v.superseded, func(o *segment) bool { return o.first > s.first && o.first <= s.last })
 }
 
 func cmpIndex(a, b uint64) int {
@@ -69,6 +92,9 @@ func (v *survey) add(fsys FS, dir, name string) error {
 		s, err := v.open(fsys, path)
 		if err != nil {
 			return err
+		}
+		if s.rewritten() && s.extent.first != first {
+			return &Damage{File: path, Index: first, Reason: fmt.Sprintf("its header says that it begins with index %d", s.extent.first)}
 		}
 		s.first, s.named = first, true
 		v.segments = append(v.segments, s)
@@ -93,7 +119,9 @@ func ours(name string) bool {
 	_, spare := numberIn(name, sparePrefix, "")
 	_, side := numberIn(name, "", sidecarSuffix)
 	_, check := numberIn(name, checkpointPrefix, checkpointSuffix)
-	return spare || side || check
+	_, rewritten := numberIn(name, "", segmentSuffix)
+	_, itsSide := numberIn(name, "", segmentSuffix+sidecarSuffix)
+	return spare || side || check || rewritten || itsSide
 }
 
 // addSpare files a ready spare: as a segment when it holds a first frame, because then it was taken into use and the
@@ -102,6 +130,9 @@ func (v *survey) addSpare(fsys FS, path string) error {
 	s, err := v.open(fsys, path)
 	if err != nil {
 		return err
+	}
+	if s.rewritten() {
+		return &Damage{File: path, Reason: "the header of a rewritten segment in a spare"}
 	}
 	f, err := fsys.Open(path, ReadOnly)
 	if err != nil {
@@ -153,7 +184,7 @@ func (v *survey) open(fsys FS, path string) (*segment, error) {
 		return nil, fmt.Errorf("%s: %w", path, ErrForeign)
 	}
 	v.sequence = max(v.sequence, h.sequence)
-	s := &segment{segmentHeader: h}
+	s := &segment{segmentHeader: h, last: h.extent.last, end: h.extent.end}
 	s.setName(path)
 	return s, nil
 }

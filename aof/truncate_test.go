@@ -165,10 +165,35 @@ func (s *stepFS) Open(path string, mode aof.Mode) (aof.File, error) {
 		return nil, errDark
 	}
 	f, err := s.MemFS.Open(path, mode)
-	if err != nil || mode != aof.WriteThrough {
+	if err != nil || mode == aof.ReadOnly {
 		return f, err
 	}
+	if mode != aof.WriteThrough {
+		return &stepNew{f, s}, nil
+	}
 	return &stepFile{f, s}, nil
+}
+
+// stepNew is a file that is being made.
+type stepNew struct {
+	aof.File
+	s *stepFS
+}
+
+// WriteAt is not durable: what was written may or may not be there when the power goes.
+func (f *stepNew) WriteAt(p []byte, off int64) (int, error) {
+	n, err := f.File.WriteAt(p, off)
+	if err == nil {
+		err = f.s.step(nothing)
+	}
+	return n, err
+}
+
+func (f *stepNew) Sync() error {
+	if err := f.s.step(nothing); err != nil {
+		return err
+	}
+	return f.File.Sync()
 }
 
 type stepFile struct {

@@ -95,6 +95,38 @@ func readSection(b []byte) (s Section, size int, ok bool) {
 	}, size, true
 }
 
+// AppendTo appends the section, encoded and padded, to a frame that is being made; the length of b is a multiple of 8.
+func (s *Section) AppendTo(b []byte) []byte {
+	var h [SectionHeaderBytes]byte
+	le := binary.LittleEndian
+	size := SectionHeaderBytes + len(s.Body)
+	le.PutUint32(h[0:], uint32(size))
+	h[4], h[5] = byte(s.Type), s.Flags
+	le.PutUint32(h[8:], s.Stream.Topic)
+	le.PutUint32(h[12:], s.Stream.Partition)
+	le.PutUint64(h[16:], s.Base)
+	le.PutUint32(h[24:], s.Count)
+	b = append(b, h[:]...)
+	b = append(b, s.Body...)
+	var zero [align]byte
+	return append(b, zero[:AlignedSize(size)-size]...)
+}
+
+// SkipRecords is how many bytes the first n records of body occupy; ok is false if it does not have so many.
+func SkipRecords(body []byte, n uint64) (pos int, ok bool) {
+	for ; n > 0; n-- {
+		if len(body)-pos < RecordHeaderBytes {
+			return pos, false
+		}
+		size := int(binary.LittleEndian.Uint32(body[pos:]))
+		if size < RecordHeaderBytes || size > len(body)-pos {
+			return pos, false
+		}
+		pos += size
+	}
+	return pos, true
+}
+
 // validate checks that a records section holds exactly Count well-formed records.
 func (s *Section) validate() error {
 	if s.Type != SectionRecords {
