@@ -61,7 +61,7 @@ func (l *Log) frame(index uint64, buf []byte, entry bool) (f record.Frame, err e
 	if err == nil {
 		l.remember(s, mark{index + 1, end})
 	}
-	return f, err
+	return f, l.noticed(err)
 }
 
 // locate returns the segment of an index, nil if the log does not have it, and a mark at or before it; the mark's index is 0

@@ -55,6 +55,14 @@ func (osFS) List(dir string) ([]string, error) {
 	return names, err
 }
 
+// MakeDir makes a directory where there is none.
+func (osFS) MakeDir(path string) error {
+	if err := os.Mkdir(path, dirMode); err != nil && !errors.Is(err, os.ErrExist) {
+		return err
+	}
+	return nil
+}
+
 func (osFS) Rename(from, to string) error { return os.Rename(from, to) }
 
 func (osFS) Remove(path string) error { return os.Remove(path) }

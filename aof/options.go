@@ -33,6 +33,10 @@ type Options struct {
 	// OnCommit is called on the writer's loop, or the Thread's goroutine, when one of its writes completed well.
 	OnCommit func(ns int64, bytes int)
 
+	// OnDamage is called when a reader, or the log itself, meets a frame that was acknowledged and cannot be read. The error
+	// wraps ErrDamaged. Any goroutine; must not block. Nil: nobody asks.
+	OnDamage func(err error)
+
 	// For tests.
 	manual       bool          // no goroutines: the test runs their steps
 	ackEarly     bool          // acknowledge before the write completes, to prove that the crash tests notice

@@ -90,7 +90,7 @@ func (r *Reader) Read(s record.Stream, offset, end uint64, block bool, fn func(r
 			continue // what the index has now is elsewhere
 		}
 		if err != nil || !more {
-			return offset, err
+			return offset, r.log.noticed(err)
 		}
 		if offset == before {
 			return offset, nil
