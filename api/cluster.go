@@ -123,6 +123,7 @@ type ClusterStatus struct {
 	AppliedIndex    uint64 // Invariant: AppliedIndex <= CommitIndex
 	LeaderCommit    uint64 // the leader's commit index as last heard
 	LastIndex       uint64 // of this node's log
+	LostIndex       uint64 // up to here its log had entries that were damaged and are not back yet; 0: none, the largest: unknown
 	CaughtUp        bool   // since its start this node has once applied everything that the leader had committed
 	FreshQuorum     bool   // a majority was heard from lately: the leader of its followers, a follower of its leader
 	WriteConcern    int    // disks that a write waits for unless it says otherwise: 1, majority or all

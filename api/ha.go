@@ -3,6 +3,7 @@ package api
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -51,6 +52,8 @@ func (st *ClusterStatus) lag() uint64 {
 // unready says why a node of the cluster should not be sent clients, or nothing.
 func (st *ClusterStatus) unready() string {
 	switch {
+	case st.LostIndex > 0:
+		return st.healing()
 	case st.LeaderID == "":
 		return "no leader is known"
 	case st.LeaderID == st.NodeID && st.Role != RoleLeader:
@@ -61,6 +64,19 @@ func (st *ClusterStatus) unready() string {
 		return fmt.Sprintf("catching up: %d entries behind the leader", st.lag())
 	}
 	return ""
+}
+
+// healing says what a node waits for whose log was damaged.
+func (st *ClusterStatus) healing() string {
+	until := fmt.Sprintf("up to index %d", st.LostIndex)
+	if st.LostIndex == math.MaxUint64 {
+		until = "which end with the next term"
+	}
+	s := fmt.Sprintf("entries of this node's log were damaged: it has index %d and gets those %s from the other nodes", st.LastIndex, until)
+	if st.LeaderID == "" {
+		s += "; no leader is known"
+	}
+	return s
 }
 
 // metricsHA answers in Prometheus' text format, or as JSON where the client prefers it.
@@ -103,6 +119,7 @@ func (st *ClusterStatus) appendText(b []byte) []byte {
 	value("last_index", "Last index of this node's log.", st.LastIndex)
 	value("lag", "Committed entries that this node has still to apply.", st.lag())
 	value("caught_up", "Whether this node has had everything committed since its start.", bit(st.CaughtUp))
+	value("lost_index", "Up to here this node lacks entries that its log had before it was damaged; 0: none.", st.LostIndex)
 	value("write_concern", "Disks that a write waits for unless it says otherwise.", uint64(max(st.WriteConcern, 0)))
 	gauge("leader_info", "Who leads; always 1, absent without a leader.")
 	if st.LeaderID != "" {
@@ -184,6 +201,7 @@ func (st *ClusterStatus) appendJSON(b []byte) []byte {
 	b = appendMember(b, "last_index", st.LastIndex)
 	b = appendMember(b, "lag", st.lag())
 	b = appendBoolMember(b, "caught_up", st.CaughtUp)
+	b = appendMember(b, "lost_index", st.LostIndex)
 	b = appendMember(b, "write_concern", uint64(max(st.WriteConcern, 0)))
 	b = append(b, `,"peers":`...)
 	return append(st.appendPeers(b), '}')

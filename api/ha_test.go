@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"reflect"
 	"regexp"
@@ -99,7 +100,7 @@ func TestMetricsHAAsJSON(t *testing.T) {
 		_, m := f.call("GET", "/metrics_ha", "", "Accept", accept)
 		want := map[string]any{
 			"ok": true, "node_id": "n1", "role": "follower", "role_code": 1.0, "term": 1.0, "fresh_quorum": true, "leader": map[string]any{"node_id": "n2", "http_addr": leaderAddr, "https_addr": "n2.example:443"},
-			"commit_index": 90.0, "applied_index": 80.0, "last_index": 0.0, "lag": 20.0, "caught_up": true, "write_concern": 2.0, "peers": m["peers"],
+			"commit_index": 90.0, "applied_index": 80.0, "last_index": 0.0, "lag": 20.0, "caught_up": true, "lost_index": 0.0, "write_concern": 2.0, "peers": m["peers"],
 		}
 		if !reflect.DeepEqual(m, want) {
 			t.Errorf("%s: %v", accept, m)
@@ -147,6 +148,9 @@ func TestReadinessInACluster(t *testing.T) {
 	}{
 		{func(*ClusterStatus) {}, ""},
 		{func(st *ClusterStatus) { st.LeaderID = "" }, "no leader"},
+		{func(st *ClusterStatus) { st.LostIndex, st.LastIndex = 9, 7 }, "it has index 7 and gets those up to index 9"},
+		{func(st *ClusterStatus) { st.LostIndex, st.LeaderID = 9, "" }, "no leader is known"},
+		{func(st *ClusterStatus) { st.LostIndex = math.MaxUint64 }, "next term"},
 		{func(st *ClusterStatus) { st.Role, st.LeaderID = RoleLeader, "n1" }, "about to lead"}, // it was elected and has not begun
 		{func(st *ClusterStatus) { st.FreshQuorum = false }, "majority"},
 		{func(st *ClusterStatus) { st.CaughtUp = false }, "catching up: 0 entries"},

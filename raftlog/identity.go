@@ -86,8 +86,14 @@ func (n *Node) recognize(peer hello) error {
 		"remove it from the cluster and add it again (POST /ha/membership/remove, add)", peer.NodeID)
 }
 
-// mayVote refuses a vote of a node that belongs to no cluster, unless the candidate is founding one.
+// mayVote refuses a vote of a node that belongs to no cluster, unless the candidate is founding one; and this node's for
+// itself as long as its log lacks what it had.
 func (n *Node) mayVote(candidate string) error {
+	if candidate == n.peer(n.o.NodeID).RaftAddr {
+		if err := n.mayStand(); err != nil {
+			return err
+		}
+	}
 	if *n.identity.cluster.Load() != [16]byte{} {
 		return nil
 	}

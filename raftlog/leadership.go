@@ -224,6 +224,7 @@ func (n *Node) tend() {
 		case <-tick.C:
 		}
 		n.wakeRefused()
+		n.healed()
 		disk.look(n)
 		full.look(n)
 		if i%priorityTicks == 0 {
@@ -384,7 +385,7 @@ func (n *Node) peerGone(id raft.ServerID) {
 	if !refused(err) {
 		return
 	}
-	if _, now := n.raft.LeaderWithID(); now == id && n.votes() {
+	if _, now := n.raft.LeaderWithID(); now == id && n.votes() && n.lost() == nil {
 		n.o.Logger.Info("the leader's process is gone: standing for election", "leader", id)
 		n.transport.injectTimeoutNow()
 	}

@@ -40,6 +40,8 @@ const (
 	fetchTimeout      = 10 * time.Minute      // of one file, from where it stopped
 	logRepeat         = 10 * time.Second      // the same line about the same node is not repeated within
 	logLinesMax       = 1000                  // lines that are remembered for that
+	scrubEvery        = 24 * time.Hour        // all sealed segments are read again
+	scrubRest         = 9                     // times as long as reading one took, before the next
 	appliedPoll       = 20 * time.Millisecond
 	tendEvery         = 50 * time.Millisecond
 	priorityTicks     = 10               // looks at priorities every half second

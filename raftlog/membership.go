@@ -103,6 +103,7 @@ type Status struct {
 	LastIndex     uint64
 	LeaderCommit  uint64 // the leader's commit index as last heard
 	CaughtUp      bool   // since its start, this node has once applied everything that the leader had committed
+	Lost          uint64 // index up to which this node lacks entries that its log had before it was damaged; 0: none
 	FreshQuorum   bool   // a majority answered within the lease (leader), or the leader was heard within the heartbeat timeout
 	Members       []MemberStatus
 	Configuration uint64 // index of the latest
@@ -125,6 +126,9 @@ func (n *Node) Status() *Status {
 		DurableIndex: n.o.Log.Durable(), LastIndex: n.o.Log.LastIndex(),
 	}
 	s.AppliedIndex = n.appliedOf(s.CommitIndex)
+	if bound := n.lost(); bound != nil {
+		s.Lost = bound.Index
+	}
 	if c := *n.identity.cluster.Load(); c != [16]byte{} {
 		s.Cluster = fmt.Sprintf("%x", c)
 	}

@@ -104,6 +104,7 @@ type Node struct {
 	checkpoint atomic.Uint64 // index of the newest checkpoint
 	notify     chan bool     // raft's word about this node
 	anew       chan struct{} // leadership was not handed over
+	rotten     chan struct{} // the log was found to be damaged
 
 	mu        sync.Mutex
 	proposers []*Proposer
@@ -123,6 +124,7 @@ func Start(o Options) (*Node, error) {
 		o: o, proposals: newProposals(), stop: make(chan struct{}), notify: make(chan bool, 64), anew: make(chan struct{}, 1),
 		known: make(map[string]Peer), started: make(chan struct{}),
 	}
+	n.rotten = n.o.Recovery.rotten
 	for _, p := range o.Peers {
 		n.known[p.ID] = p
 	}
@@ -136,6 +138,7 @@ func Start(o Options) (*Node, error) {
 	n.transport.noteLocal() // what was missed
 	n.tasks.Go(n.followLeadership)
 	n.tasks.Go(n.tend)
+	n.tasks.Go(n.scrub)
 	return n, nil
 }
 
@@ -321,7 +324,7 @@ func (n *Node) transportOptions() transportOptions {
 	return transportOptions{
 		Listener: o.Listener, Dial: o.Dial, Self: n.hello, Accept: n.accept,
 		LocalDurable: o.Log.Durable, WaitDurable: wait, ParallelSync: !o.SerialSync && !o.unsafe.noR2,
-		Voters: n.voters, OnPeerGone: n.peerGone, OnProgress: func() { n.progress(false) }, Bulk: n.bulk, Lease: n.leaseOn, Have: func(index uint64) bool { return n.Applied() >= index },
+		Voters: n.voters, OnPeerGone: n.peerGone, OnProgress: func() { n.progress(false) }, Bulk: n.bulk, Lease: n.leaseOn, MayElect: n.mayElect, MayStand: n.mayStand, Have: func(index uint64) bool { return n.Applied() >= index },
 		Timeout: rpcTimeout, InFlight: appendsInFlight, Logger: o.Logger,
 	}
 }

@@ -19,6 +19,7 @@ type Recovery struct {
 	held      []record.Frame // not known to be committed; their payloads are copies
 	last      uint64         // index of the last frame passed on, or where the state began
 	known     atomic.Uint64  // Committed
+	rotten    chan struct{}  // somebody met damage (heal.go)
 	committed uint64
 	configs   []foundConfiguration
 }
@@ -31,7 +32,7 @@ type foundConfiguration struct {
 
 // NewRecovery passes committed frames behind index after to apply.
 func NewRecovery(after uint64, apply func(record.Frame) error) *Recovery {
-	r := &Recovery{apply: apply, last: after, committed: after}
+	r := &Recovery{apply: apply, last: after, committed: after, rotten: make(chan struct{}, 1)}
 	r.known.Store(after)
 	return r
 }

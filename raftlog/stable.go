@@ -45,6 +45,7 @@ type state struct {
 	VoteTerm       uint64            `json:"vote_term"`
 	VoteFor        string            `json:"vote_for"`
 	PatienceMs     int64             `json:"patience_ms,omitempty"`    // what this node last promised (lease.go)
+	Lost           *logEnd           `json:"lost,omitempty"`           // what a damaged log had (heal.go)
 	Configurations []configuration   `json:"configurations,omitempty"` // ascending; the newest configurationsKept
 	Peers          map[string]string `json:"peers,omitempty"`          // incarnation by node id
 }

@@ -49,6 +49,10 @@ type transportOptions struct {
 	// Voters of the latest configuration, this node included if it is one. Called often: cheap, and must not block. It is
 	// not called before a peer has answered this node's first AppendEntries, except by everywhere, holders and leaseStart.
 	Voters func() []raft.ServerID
+	// MayElect refuses a vote for a candidate whose log ends there, MayStand this node's own candidacy. Must not block.
+	// Nil: raft alone decides.
+	MayElect func(candidate string, end logEnd) error
+	MayStand func() error
 	// Lease is for how long a lease may count on what a voter, this node included, agreed to. Must not block. Nil: not at all.
 	Lease func(id raft.ServerID) time.Duration
 	// Have tells that this node has applied index: a snapshot up to there is agreed to and not installed. Nil: never.
@@ -248,10 +252,20 @@ func (t *transport) acknowledged(id raft.ServerID, a *raft.AppendEntriesRequest,
 	t.match.answered(id, a.Term, sent, index)
 }
 
+func (t *transport) mayStand() error {
+	if t.o.MayStand == nil {
+		return nil
+	}
+	return t.o.MayStand()
+}
+
 func (t *transport) beatTimeout() time.Duration { return min(t.o.Timeout, beatTimeoutMax) }
 
 // RequestVote implements raft.Transport.
 func (t *transport) RequestVote(id raft.ServerID, addr raft.ServerAddress, args *raft.RequestVoteRequest, resp *raft.RequestVoteResponse) error {
+	if err := t.mayStand(); err != nil {
+		return err
+	}
 	return t.call(id, addr, t.beatTimeout(), exchange{
 		request: func(b []byte) []byte { return encodeVote(b, args) },
 		answer:  kindVoted,
@@ -261,6 +275,9 @@ func (t *transport) RequestVote(id raft.ServerID, addr raft.ServerAddress, args 
 
 // RequestPreVote implements raft.WithPreVote.
 func (t *transport) RequestPreVote(id raft.ServerID, addr raft.ServerAddress, args *raft.RequestPreVoteRequest, resp *raft.RequestPreVoteResponse) error {
+	if err := t.mayStand(); err != nil {
+		return err
+	}
 	return t.call(id, addr, t.beatTimeout(), exchange{
 		request: func(b []byte) []byte { return encodePreVote(b, args) },
 		answer:  kindPreVoted,

@@ -229,7 +229,22 @@ func (c *inbound) dispatch(k kind, f *fields, h *raft.RPCHeader, request any) er
 		return err
 	}
 	p := pending{kind: k + kindAppended - kindAppend, said: make(chan raft.RPCResponse, 1)}
+	if err := c.t.refuse(k, string(h.Addr), request); err != nil {
+		p.said <- raft.RPCResponse{Error: err}
+		return c.expect(p)
+	}
 	return c.hand(raft.RPC{Command: request, RespChan: p.said}, p)
+}
+
+// refuse answers in raft's place where it cannot know what this node had (heal.go).
+func (t *transport) refuse(k kind, candidate string, request any) error {
+	if k == kindTimeoutNow {
+		return t.mayStand()
+	}
+	if end, ok := endOf(request); ok && t.o.MayElect != nil {
+		return t.o.MayElect(candidate, end)
+	}
+	return nil
 }
 
 // hand gives raft a request and queues its answer.

@@ -137,7 +137,7 @@ func (cl *cluster) Status() *api.ClusterStatus {
 	out := &api.ClusterStatus{
 		NodeID: s.NodeID, Role: api.Role(s.Role), Term: s.Term, LeaderID: s.Leader, LeaderHTTPAddr: s.LeaderHTTP, LeaderHTTPSAddr: s.LeaderHTTPS,
 		CommitIndex: s.CommitIndex, AppliedIndex: s.AppliedIndex, LeaderCommit: s.LeaderCommit, LastIndex: s.LastIndex,
-		CaughtUp: s.CaughtUp, FreshQuorum: s.FreshQuorum, WriteConcern: cl.concern,
+		CaughtUp: s.CaughtUp, LostIndex: s.Lost, FreshQuorum: s.FreshQuorum, WriteConcern: cl.concern,
 	}
 	for _, m := range s.Members {
 		out.Peers = append(out.Peers, api.PeerStatus{

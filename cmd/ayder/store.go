@@ -40,7 +40,23 @@ type store struct {
 	closing      chan struct{} // closed when no loop will answer any more
 }
 
+// openStore opens the store. A node of a cluster whose log is damaged puts aside what it must, at the worst everything, and
+// gets it again from the others.
 func openStore(c *config.Config, logger *slog.Logger) (*store, error) {
+	st, err := openOnce(c, logger)
+	for _, all := range []bool{false, true} {
+		if c.HA == nil || !errors.Is(err, aof.ErrDamaged) {
+			break
+		}
+		if err := raftlog.PutAside(aof.OS(), c.DataDir, c.HA.NodeID, err, all, logger); err != nil {
+			return nil, err
+		}
+		st, err = openOnce(c, logger)
+	}
+	return st, err
+}
+
+func openOnce(c *config.Config, logger *slog.Logger) (*store, error) {
 	began := time.Now()
 	st := &store{logger: logger, segmentBytes: c.SegmentBytes, closing: make(chan struct{}), engine: engine.New(engine.Config{
 		Shards: c.Loops, IdemWindowMs: uint64(c.IdempotencyWindow.Milliseconds()), IdemKeysMax: c.IdempotencyKeys,
@@ -67,7 +83,7 @@ func openStore(c *config.Config, logger *slog.Logger) (*store, error) {
 		st.replay = raftlog.NewRecovery(index, replay)
 		replay = st.replay.Frame
 		st.cluster = &cluster{concern: c.HA.WriteConcern, logger: logger}
-		o.Committed = st.replay.Committed
+		o.Committed, o.OnDamage = st.replay.Committed, st.replay.Damaged
 	}
 	st.log, err = aof.Open(o, replay)
 	if err != nil {
