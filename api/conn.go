@@ -35,6 +35,14 @@ type conn struct {
 	chunked  *chunkedBody
 	deadline int64
 
+	stream *stream // the answer without an end that is being sent, nil mostly
+	drowsy bool    // the answer owed waits for news: whoever ends the connection meanwhile ends the wait
+	away   int     // the loop that waits for news for this connection, from 1; 0: none did
+
+	// Of the loop that executes the request.
+	sleeper  *sleeper // what waits for news there
+	forsaken bool     // the connection has ended
+
 	tokens        *auth.Tokens // what the last check was made against,
 	authorization []byte       // of this field,
 	scope         *auth.Scope  // and its outcome
@@ -301,9 +309,27 @@ func (c *conn) deliver(answer []byte, closes bool) {
 		c.hold(closes)
 		return
 	}
+	c.rouse()
 	c.net.Write(answer)
 	c.loop.noteUnread(c, len(answer))
 	c.answered(closes)
+}
+
+// drowse says that the answer owed may be a long time in coming. What the client would hear otherwise, although it has
+// ended its side, it does not any more: it is gone, and nobody need wait for it.
+func (c *conn) drowse() {
+	if !c.gone() && !c.drowsy {
+		c.drowsy = true
+		c.net.Hold(-1)
+	}
+}
+
+// rouse ends drowse: the answer is being sent.
+func (c *conn) rouse() {
+	if c.drowsy {
+		c.drowsy = false
+		c.net.Hold(1)
+	}
 }
 
 func (c *conn) pause() {

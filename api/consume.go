@@ -17,8 +17,12 @@ import (
 // read. Otherwise it is self-contained (struct page) and made by a readers goroutine that may wait for the
 // disk. Rejected: encoding/json with a struct per message, five to ten times slower and an allocation each.
 
-// consume answers one page of a partition's messages, for a group.
+// consume answers one page of a partition's messages, for a group, or begins a stream of them.
 func consume(l *loop, x *exchange) (reply, error) {
+	fm, err := x.form()
+	if err != nil {
+		return reply{}, err
+	}
 	p, owner, err := l.partition(&x.args)
 	if err != nil {
 		return reply{}, err
@@ -26,10 +30,26 @@ func consume(l *loop, x *exchange) (reply, error) {
 	if owner != l.index {
 		return l.forward(owner, x)
 	}
-	pg, err := l.page(x, p)
+	pg, err := l.page(x, p, fm)
 	if err != nil {
 		return reply{}, err
 	}
+	until, mayWait := l.mayWait(x)
+	switch ahead := x.follower && (fm != formPage || mayWait); { // of this node, not of its leader
+	case pg.first < p.Floor():
+		return reply{}, errBelowFloor.offsets(p.Floor(), pg.end)
+	case pg.first > pg.end && !ahead:
+		return reply{}, errAboveEnd.offsets(p.Floor(), pg.end)
+	case fm != formPage:
+		return l.follow(x, p, pg)
+	case pg.first >= pg.end && mayWait:
+		return l.sleep(x, p, pg.first, until), nil
+	}
+	return l.makePage(x, pg)
+}
+
+// makePage makes a page here, or elsewhere if this loop cannot.
+func (l *loop) makePage(x *exchange, pg *page) (reply, error) {
 	if !l.mayMake() {
 		return reply{}, errOverloaded.with("too many large answers wait for slow readers")
 	}
@@ -37,7 +57,7 @@ func consume(l *loop, x *exchange) (reply, error) {
 		return l.readElsewhere(x, pg)
 	}
 	pg.out = l.body[:0]
-	err = pg.read(l.reader, false)
+	err := pg.read(l.reader, false)
 	if errors.Is(err, ErrCold) {
 		return l.readElsewhere(x, pg)
 	}
@@ -78,8 +98,10 @@ type page struct {
 	committed uint64 // the group's, as the client counts
 	limit     int
 	bytes     int
+	form      form
 	b64       bool
 	follower  bool // it is a follower's
+	marked    bool // what is in out is without gaps, and ends says where each message ends
 
 	partitionText []byte        // `,"partition":N,`
 	timeMs        uint64        // what timeText says
@@ -90,14 +112,27 @@ type page struct {
 	count   int
 	payload int // bytes of their values and keys
 	out     []byte
+	ends    []mark
 }
 
+// mark is where a message's bytes in a page end.
+type mark struct{ end, payload int }
+
 // page decides where a consumer starts.
-func (l *loop) page(x *exchange, p *engine.Partition) (*page, error) {
+func (l *loop) page(x *exchange, p *engine.Partition, fm form) (*page, error) {
 	a := &x.args
 	committed, has := p.Committed(a.group)
-	pg := &page{stream: p.Stream(), end: p.Next(), limit: a.limit, bytes: a.maxBytes, b64: a.b64, follower: x.follower}
+	pg := newPage(p, fm, a.b64)
+	pg.limit, pg.bytes, pg.follower = a.limit, a.maxBytes, x.follower
 	switch {
+	case x.waited.until != 0:
+		pg.first = x.waited.first
+	case fm != formPage && len(x.req.LastEventID) > 0:
+		last, ok := parseUint(x.req.LastEventID, 1<<63-2)
+		if !ok {
+			return nil, errBadParameter.with("Last-Event-ID %q is not an offset", x.req.LastEventID)
+		}
+		pg.first = last + 1
 	case a.start == startOffset:
 		pg.first = a.offset
 	case a.start == startLatest:
@@ -110,15 +145,15 @@ func (l *loop) page(x *exchange, p *engine.Partition) (*page, error) {
 	if has {
 		pg.committed = l.server.options.commitOut(committed)
 	}
-	if pg.first < p.Floor() {
-		return nil, errBelowFloor.offsets(p.Floor(), p.Next())
-	}
-	if pg.first > pg.end {
-		return nil, errAboveEnd.offsets(p.Floor(), p.Next())
-	}
 	pg.next = pg.first
-	pg.partitionText = append(appendMember(nil, "partition", uint64(pg.stream.Partition)), ',')
 	return pg, nil
+}
+
+// newPage is an empty page of p's messages.
+func newPage(p *engine.Partition, fm form, b64 bool) *page {
+	pg := &page{stream: p.Stream(), end: p.Next(), form: fm, b64: b64}
+	pg.partitionText = append(appendMember(nil, "partition", uint64(pg.stream.Partition)), ',')
+	return pg
 }
 
 // large tells that making the page would hold up its loop.
@@ -128,7 +163,7 @@ func (pg *page) large() bool {
 
 // read appends messages until the page is full or the visible end is reached.
 func (pg *page) read(r Reader, block bool) error {
-	if pg.count == 0 {
+	if pg.count == 0 && pg.form == formPage {
 		pg.out = append(pg.out, `{"messages":[`...)
 	}
 	_, err := r.Read(pg.stream, pg.next, pg.end, block, pg.section)
@@ -142,6 +177,9 @@ func (pg *page) section(s record.Section) bool {
 	if offset < pg.next {
 		it.Skip(int(pg.next - offset))
 		offset = pg.next
+	}
+	if pg.marked && offset != pg.next {
+		return false
 	}
 	for m := &pg.message; it.Read(m); {
 		if offset >= pg.end || pg.count >= pg.limit || !pg.append(offset, m) {
@@ -158,10 +196,45 @@ func (pg *page) append(offset uint64, m *record.Record) bool {
 	if pg.count > 0 && pg.bytes < len(pg.out)+len(m.Key)+len(m.Value)+pageEndBytes {
 		return false // in any encoding; whether it fits in this one is known once it is rendered
 	}
-	b := pg.out
-	if pg.count > 0 {
-		b = append(b, ',')
+	b := pg.appendMessage(pg.open(pg.out, offset), offset, m)
+	if b = pg.close(b); pg.count > 0 && pg.bytes < len(b)+pageEndBytes {
+		return false
 	}
+	pg.out = b
+	pg.count++
+	pg.payload += len(m.Value) + len(m.Key)
+	if pg.marked {
+		pg.ends = append(pg.ends, mark{len(b), pg.payload})
+	}
+	return true
+}
+
+// open appends what stands before a message.
+func (pg *page) open(b []byte, offset uint64) []byte {
+	switch {
+	case pg.form == formEvents:
+		b = append(b, "id: "...)
+		b = strconv.AppendUint(b, offset, 10)
+		return append(b, "\ndata: "...)
+	case pg.form == formPage && pg.count > 0:
+		return append(b, ',')
+	}
+	return b
+}
+
+// close appends what stands behind a message.
+func (pg *page) close(b []byte) []byte {
+	switch pg.form {
+	case formEvents:
+		return append(b, '\n', '\n')
+	case formLines:
+		return append(b, '\n')
+	}
+	return b
+}
+
+// appendMessage renders a message as a JSON object, the same in pages and in streams.
+func (pg *page) appendMessage(b []byte, offset uint64, m *record.Record) []byte {
 	b = append(b, `{"offset":`...)
 	b = strconv.AppendUint(b, offset, 10)
 	b = append(b, pg.partitionText...)
@@ -179,13 +252,7 @@ func (pg *page) append(offset uint64, m *record.Record) bool {
 	if len(m.Headers) > 0 {
 		b = appendHeaders(b, m.Headers)
 	}
-	if b = append(b, '}'); pg.count > 0 && pg.bytes < len(b)+pageEndBytes {
-		return false
-	}
-	pg.out = b
-	pg.count++
-	pg.payload += len(m.Value) + len(m.Key)
-	return true
+	return append(b, '}')
 }
 
 // keyPrefix is what stands between value and key, or instead of the key. In base64 the value's

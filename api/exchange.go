@@ -28,6 +28,7 @@ type exchange struct {
 	follower  bool   // served by a node that does not lead
 	refusal   *Error // what a parked refusal will say
 	confirmed bool   // this node led after the request had come
+	waited    waited // for messages (longpoll.go)
 	lines     lines  // what reading an NDJSON body found, once it was read
 }
 
@@ -37,7 +38,7 @@ func (x *exchange) cloned() *exchange {
 		return x
 	}
 	return &exchange{
-		meta: x.meta, conn: x.conn, clone: true, pinned: x.pinned, pin: x.pin, confirmed: x.confirmed, lines: x.lines,
+		meta: x.meta, conn: x.conn, clone: true, pinned: x.pinned, pin: x.pin, confirmed: x.confirmed, waited: x.waited, lines: x.lines,
 		head: bytes.Clone(x.head), body: bytes.Clone(x.body),
 	}
 }
@@ -84,6 +85,9 @@ func (l *loop) resume(x *exchange) {
 // forward runs x on the loop that owns what it needs. The answer comes back by itself.
 func (l *loop) forward(owner int, x *exchange) (reply, error) {
 	l.exclude(x.conn)
+	if x.conn.loop == l && x.args.waitMs > 0 {
+		x.conn.away = owner + 1
+	}
 	c := x.cloned()
 	there := l.server.loops[owner]
 	if !there.net.TryPost(func() { there.resume(c) }) {

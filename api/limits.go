@@ -37,8 +37,17 @@ const (
 	successorWait     = 5 * time.Second  // for a leader's successor to be heard of
 	successorPoll     = 5 * time.Millisecond
 	dateEvery         = int64(250 * time.Millisecond)
-	headBytesTypical  = 384     // room for an answer's head; a longer one grows the buffer
-	answerBytesKept   = 1 << 20 // scratch memory a loop keeps
+	waitMsMax         = 30_000                 // wait_ms
+	earsPerTurn       = 256                    // listeners that are told of news in one turn
+	watchEvery        = time.Second            // looks for feeds of partitions that are gone
+	streamPieceBytes  = 64 << 10               // of a stream, rendered and written at once, unless one message is larger
+	streamQueuedMax   = 64 << 10               // queued on a stream's connection before its source pauses
+	heartbeatEvery    = 15 * time.Second       // of a stream of events that sends nothing else
+	streamStallMin    = heartbeatEvery         // a client that takes nothing is given this long at least
+	streamRetryEvery  = 500 * time.Millisecond // when there was no room to make a piece of a stream
+	tailsKept         = 8                      // buffers of shared pieces that a loop keeps for reuse
+	headBytesTypical  = 384                    // room for an answer's head; a longer one grows the buffer
+	answerBytesKept   = 1 << 20                // scratch memory a loop keeps
 )
 
 // FrameBytesMax is the largest frame that a request within these limits may become. The one that

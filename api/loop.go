@@ -42,6 +42,13 @@ type loop struct {
 	reads    reads      // that wait until this node knows that it still leads
 	turns    uint32     // batches begun, for round robin
 
+	alarms alarms                  // of what waits for a moment: long-polls, streams
+	feeds  map[record.Stream]*feed // of partitions that somebody here, or on other loops, waits for
+	fresh  []*feed                 // with news to tell
+	outbox [][]record.Stream       // news for other loops, by their number; nil while there is none
+	watch  alarm                   // of the watchman, while there are feeds
+	tails  []*tail                 // not in use
+
 	parser    httpparse.Parser
 	x         exchange // the request being executed
 	unescaped []byte   // decoded parts of the request being executed
@@ -223,6 +230,7 @@ func (l *loop) apply(c *commit) {
 	if err := l.shard.Apply(f); err != nil {
 		panic("bug: " + err.Error())
 	}
+	l.applied(&f)
 }
 
 // recycle makes a commit that owes nothing ready for use again.
@@ -254,6 +262,8 @@ func (l *loop) beforeWait() {
 	if l.deadline != 0 && l.net.Now() >= l.deadline || l.wanted != 0 && l.replicas.Everywhere() >= l.wanted {
 		l.scanOwed(now())
 	}
+	l.ring(l.net.Now())
+	l.tellNews()
 	l.askBarrier()
 	if l.draining != l.net.Draining() || l.draining && l.net.Now() >= l.drainAt {
 		l.drain()
@@ -274,7 +284,11 @@ func (l *loop) retry() {
 
 // drain closes the connections that wait for nothing, once a second until none is left.
 func (l *loop) drain() {
-	l.draining = true
+	if !l.draining {
+		l.draining = true
+		l.endStreams(false)
+		l.wakeSleepers(true)
+	}
 	l.drainAt = l.net.Now() + int64(closeIdleEvery)
 	l.net.WakeAt(l.drainAt)
 	for c := range l.conns {

@@ -30,9 +30,10 @@ const (
 	pEncoding
 	pReset
 	pConsistency
+	pWait
 
 	produceParams = pPartition | pKey | pIdem | pTimeout | pTiming | pTime | pConcern | pExpected
-	consumeParams = pOffset | pLimit | pMaxBytes | pEncoding | pConsistency
+	consumeParams = pOffset | pLimit | pMaxBytes | pEncoding | pConsistency | pWait
 )
 
 // start says where a consumer begins.
@@ -58,6 +59,7 @@ type args struct {
 	limit     int
 	maxBytes  int
 	timeoutMs int64
+	waitMs    int64
 	timeMs    uint64
 	expected  uint64
 	offset    uint64
@@ -102,6 +104,8 @@ func paramOf(name []byte) param {
 		return pReset
 	case "consistency":
 		return pConsistency
+	case "wait_ms":
+		return pWait
 	}
 	return 0
 }
@@ -146,6 +150,9 @@ func (a *args) put(p param, v []byte) (ok bool) {
 	case pTimeout:
 		n, ok = parseUint(v, timeoutMsMax)
 		a.timeoutMs = int64(n)
+	case pWait:
+		n, ok = parseUint(v, waitMsMax)
+		a.waitMs = int64(n)
 	case pTiming:
 		a.timing, ok = parseBool(v)
 	case pTime:

@@ -17,6 +17,7 @@ type reply struct {
 	contentType string // empty: application/json
 	header      string // further lines, each with CRLF
 	body        []byte // may alias the loop's scratch
+	endless     bool   // the head of a stream (stream.go)
 	later       bool   // a waiter, another goroutine or another loop will answer
 }
 
@@ -33,6 +34,7 @@ func (l *loop) finish(c *conn, m *meta, durable int64, r *reply) {
 			c.hold(m.flags&wantsClose != 0)
 			return
 		}
+		c.rouse()
 		c.net.SetBuffer(l.render(c.net.Reserve(headBytesTypical+len(r.body)), m, durable, r))
 		l.noteUnread(c, len(r.body))
 		c.answered(m.flags&wantsClose != 0)
@@ -60,7 +62,10 @@ func (l *loop) render(dst []byte, m *meta, durable int64, r *reply) []byte {
 	at := now()
 	dst = append(dst, statusLine(r.status)...)
 	dst = append(dst, l.date...)
-	if r.status != 204 { // which has neither (RFC 9110 section 8.6)
+	switch {
+	case r.endless:
+		dst = appendEndless(dst, m, r)
+	case r.status != 204: // which has neither (RFC 9110 section 8.6)
 		dst = appendContent(dst, r)
 	}
 	dst = l.appendTimings(dst, m, durable, at)
@@ -91,6 +96,17 @@ func appendContent(dst []byte, r *reply) []byte {
 	}
 	dst = strconv.AppendInt(dst, int64(len(r.body)), 10)
 	return append(dst, '\r', '\n')
+}
+
+// appendEndless is appendContent for a stream. What stands between may neither keep it nor gather it.
+func appendEndless(dst []byte, m *meta, r *reply) []byte {
+	dst = append(dst, "Content-Type: "...)
+	dst = append(dst, r.contentType...)
+	dst = append(dst, "\r\nCache-Control: no-store\r\nX-Accel-Buffering: no\r\n"...)
+	if m.flags&isHTTP10 == 0 {
+		dst = append(dst, "Transfer-Encoding: chunked\r\n"...)
+	}
+	return dst
 }
 
 // appendTimings records how long each stage took and appends the Server-Timing field.

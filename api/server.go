@@ -137,7 +137,7 @@ func (s *Server) Start(n *netpoll.Loop) {
 	l := &loop{
 		server: s, net: n, index: n.Index(), shard: s.options.Engine.Shard(n.Index()),
 		recorder: timing.NewRecorder(len(routeNames)), counters: metrics.NewCounters(len(routeNames)),
-		commits: metrics.NewCommitStats(), conns: map[*conn]struct{}{}, unread: map[*conn]struct{}{}, reader: s.options.NewReader(),
+		commits: metrics.NewCommitStats(), conns: map[*conn]struct{}{}, unread: map[*conn]struct{}{}, feeds: map[record.Stream]*feed{}, reader: s.options.NewReader(),
 	}
 	log, err := s.options.OpenLog(n, func() { n.Post(func() {}) }) // any post ends the wait: BeforeWait delivers
 	if err != nil {
@@ -189,6 +189,22 @@ func (s *Server) Close(n *netpoll.Conn, _ error) {
 	delete(c.loop.conns, c)
 	delete(c.loop.unread, c)
 	c.held, c.chunked = nil, nil
+	if c.stream != nil {
+		c.stream.close(c.loop)
+	}
+	if c.away == 0 {
+		c.loop.forsake(c)
+		return
+	}
+	there := s.loops[c.away-1]
+	there.net.Post(func() { there.forsake(c) })
+}
+
+// Writable lets a stream go on.
+func (s *Server) Writable(n *netpoll.Conn) {
+	if c := n.Context.(*conn); c.stream != nil {
+		c.stream.source.more(c.loop, c.stream)
+	}
 }
 
 // BeforeWait commits what the turn brought.

@@ -42,6 +42,8 @@ func (l *loop) endTerm() {
 		l.recycle(c)
 	}
 	l.shard.Forget()
+	l.endStreams(true)
+	l.wakeSleepers(false)
 }
 
 // abandon answers what a batch owes: its outcome will not be known here.
@@ -70,4 +72,5 @@ func (l *loop) applyForeign(f record.Frame) {
 	if err := l.shard.ApplyCommitted(f); err != nil {
 		panic("bug: " + err.Error())
 	}
+	l.applied(&f)
 }

@@ -312,6 +312,33 @@ func TestSlowReader(t *testing.T) {
 	})
 }
 
+// TestWritable: a handler that sends until the connection is full is told when it may go on, until all is sent, also when
+// the peer does not read for a while.
+func TestWritable(t *testing.T) {
+	backends(t, func(t *testing.T, backend string) {
+		const size = 12 << 20
+		h := &script{}
+		s := start(t, Options{Backend: backend}, h)
+		c := dial(t, s)
+		_ = c.SetReadBuffer(64 << 10)
+		c.send(fmt.Sprintf("flow %d\n", size))
+		until(t, "a full connection", func() bool {
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			return h.queued > flowLimit
+		})
+		other := dial(t, s)
+		other.send("hello\n")
+		other.want("hello\n")
+		c.wantPattern(size)
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		if h.queued > flowLimit+flowPiece {
+			t.Errorf("%d bytes were queued, the limit is %d", h.queued, flowLimit)
+		}
+	})
+}
+
 // TestHalfClose: answers that are owed when the peer ends its stream are sent.
 func TestHalfClose(t *testing.T) {
 	const size = 6 << 20

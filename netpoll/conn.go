@@ -5,7 +5,7 @@ package netpoll
 //
 //	dying ⇒ on Loop.dying, or Close was called already
 //	flight != nil ⇔ a send is under way
-//	choked ⇒ Queued() has been over OutputMax and not below half of it since
+//	choked ⇒ Queued() has been over outMax and not below half of it since
 //	shut ⇒ closing and nothing queued
 
 // Conn is one connection. It belongs to its loop: every method is for that goroutine only.
@@ -29,6 +29,7 @@ type Conn struct {
 	flight  []byte
 	flown   int
 	outHint int // bytes of the last send: how large the next buffer should be
+	outMax  int // bytes of output from which on c is full
 
 	holds     int // answers owed to the peer
 	discarded int // bytes thrown away since CloseWhenSent
@@ -45,6 +46,7 @@ type Conn struct {
 	dirty     bool // on Loop.dirty
 	resumed   bool // on Loop.resumed
 	secure    bool // it came over TLS; then the front has admitted it and releases it
+	relieved  bool // on Loop.relieved
 
 	io ioState
 }
@@ -97,7 +99,7 @@ func (c *Conn) SetBuffer(b []byte) {
 	if len(b) == 0 {
 		c.dropOutput()
 	} else {
-		c.choked = c.choked || c.Queued() > c.loop.outputMax
+		c.choked = c.choked || c.Queued() > c.outMax
 		c.loop.touch(c)
 	}
 }
@@ -112,9 +114,14 @@ func (c *Conn) Write(p []byte) {
 // Queued is how many bytes of output the kernel has not taken yet.
 func (c *Conn) Queued() int { return len(c.out) + len(c.flight) - c.flown }
 
-// Full reports that more than OutputMax bytes are queued, or were and not half of them are gone. Data is not called
-// while it is true; a handler in the middle of Data should stop using input.
+// Full reports that more than OutputMax bytes (or what LimitOutput said) are queued, or were and not half of them are
+// gone. Data is not called while it is true; a handler in the middle of Data should stop using input. Writable is called
+// when it is over.
 func (c *Conn) Full() bool { return c.choked }
+
+// LimitOutput lowers the number of queued bytes from which on c is full to n: a connection that is sent things for as
+// long as it lasts must not keep as much as one that is owed a single large answer.
+func (c *Conn) LimitOutput(n int) { c.outMax = min(n, c.outMax) }
 
 // Need asks that Data be not called before buf holds n bytes (at most InputMax). It holds until the next call of
 // Data. The bytes are gathered in one allocation.

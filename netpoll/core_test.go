@@ -27,6 +27,7 @@ func (f *fakeSystem) wake()                    { f.wakes++ }
 // funcs is a handler of functions; missing ones do nothing.
 type funcs struct {
 	data       func(c *Conn, b []byte) int
+	writable   func(c *Conn)
 	timeout    func(c *Conn)
 	close      func(c *Conn, err error)
 	beforeWait func(l *Loop)
@@ -40,6 +41,12 @@ func (h *funcs) Data(c *Conn, b []byte) int {
 		return len(b)
 	}
 	return h.data(c, b)
+}
+
+func (h *funcs) Writable(c *Conn) {
+	if h.writable != nil {
+		h.writable(c)
+	}
 }
 
 func (h *funcs) Timeout(c *Conn) {
@@ -201,6 +208,42 @@ func TestOneSendPerTurn(t *testing.T) {
 	l.endTurn()
 	if len(f.sends) != 2 || string(c.flight) != "more" {
 		t.Errorf("%d sends, in flight %q", len(f.sends), c.flight)
+	}
+}
+
+// TestWritableOncePerRelief: told once, in the phase after completions, and not if it is full again or dead by then.
+func TestWritableOncePerRelief(t *testing.T) {
+	told := 0
+	h := &funcs{writable: func(*Conn) { told++ }}
+	l, _ := newTestLoop(t, h, Options{OutputMax: 1000})
+	c := newTestConn(l)
+	c.LimitOutput(2000)
+	c.LimitOutput(100)
+	relieve := func() {
+		c.Write(make([]byte, 101))
+		l.flushConn(c)
+		if !c.Full() {
+			t.Fatal("not full above its own limit")
+		}
+		l.sent(c, 101, nil)
+	}
+	relieve()
+	relieve()
+	if told != 0 || l.sleepFor() != 0 {
+		t.Fatalf("told %d times before the turn, sleeping for %d", told, l.sleepFor())
+	}
+	l.endTurn()
+	if told != 1 || l.sleepFor() == 0 {
+		t.Fatalf("told %d times, sleeping for %d", told, l.sleepFor())
+	}
+	relieve()
+	c.Write(make([]byte, 101))
+	l.endTurn()
+	l.sent(c, 101, nil)
+	l.kill(c, nil)
+	l.endTurn()
+	if told != 1 {
+		t.Errorf("told %d times of a full or a dead connection", told-1)
 	}
 }
 

@@ -11,6 +11,8 @@ type Handler interface {
 	// how many of them were used. The rest is kept and shown again together with what follows. A handler that stops
 	// before the end because c.Full() is true, or pauses c, is shown the rest as soon as that is over.
 	Data(c *Conn, buf []byte) (used int)
+	// Writable says that c was Full and is not any more: who has more to send may go on.
+	Writable(c *Conn)
 	// Timeout says that the deadline of c has passed. It is cleared before the call.
 	Timeout(c *Conn)
 	// Close is called exactly once per Open; err is nil for an orderly end. Afterwards c is dead: its methods do

@@ -37,11 +37,12 @@ type Loop struct {
 
 	outputMax, inputMax int
 
-	slots   slotTable
-	pool    bufPool
-	dirty   []*Conn // have output, or their state is to be looked at
-	resumed []*Conn // unblocked, may have bytes to show
-	dying   []*Conn // Close is to be called
+	slots    slotTable
+	pool     bufPool
+	dirty    []*Conn // have output, or their state is to be looked at
+	resumed  []*Conn // unblocked, may have bytes to show
+	relieved []*Conn // full no more, Writable is to be called
+	dying    []*Conn // Close is to be called
 
 	posts *mailbox.Queue[func()]
 
@@ -112,6 +113,7 @@ func (l *Loop) endTurn() {
 	l.again = false
 	l.posts.Drain(call)
 	l.showResumed()
+	l.tellRelieved()
 	l.runTimers()
 	l.reap()
 	l.handler.BeforeWait(l)
@@ -138,7 +140,7 @@ func (l *Loop) endConns() {
 
 // sleepFor is how long the loop may sleep, in nanoseconds: 0 not at all, below 0 for ever.
 func (l *Loop) sleepFor() int64 {
-	if l.again || len(l.resumed) > 0 || l.posts.Len() > 0 {
+	if l.again || len(l.resumed) > 0 || len(l.relieved) > 0 || l.posts.Len() > 0 {
 		return 0
 	}
 	return l.untilTimer()
@@ -146,7 +148,7 @@ func (l *Loop) sleepFor() int64 {
 
 // open begins a connection on the socket fd, which is a bridge to the TLS front where secure. It has been admitted.
 func (l *Loop) open(fd int, remote string, secure bool) *Conn {
-	c := &Conn{loop: l, fd: fd, remote: remote, need: 1, secure: secure}
+	c := &Conn{loop: l, fd: fd, remote: remote, need: 1, outMax: l.outputMax, secure: secure}
 	if !l.slots.add(c) {
 		return nil
 	}

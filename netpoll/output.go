@@ -67,8 +67,27 @@ func (l *Loop) sent(c *Conn, n int, err error) (again bool) {
 
 // unchoke lets Data be called again when half of what is allowed to be queued is free.
 func (l *Loop) unchoke(c *Conn) {
-	if c.choked && c.Queued() < max(l.outputMax/2, 1) {
+	if c.choked && c.Queued() < max(c.outMax/2, 1) {
 		c.choked = false
 		l.unblocked(c)
+		if !c.relieved {
+			c.relieved = true
+			l.relieved = append(l.relieved, c)
+		}
 	}
+}
+
+// tellRelieved calls Writable for the connections that are full no more. Those that come to be meanwhile wait for the
+// next turn, so that a reader which is as fast as the handler cannot keep the loop here.
+func (l *Loop) tellRelieved() {
+	n := len(l.relieved)
+	for _, c := range l.relieved[:n] {
+		c.relieved = false
+		if !c.dying && !c.choked {
+			l.handler.Writable(c)
+		}
+	}
+	rest := copy(l.relieved, l.relieved[n:])
+	clear(l.relieved[rest:])
+	l.relieved = l.relieved[:rest]
 }

@@ -16,6 +16,7 @@ import (
 //	echo N\n + N bytes   the same N bytes (gathered by Need)
 //	part N\n + N bytes   the same, used and answered piece by piece
 //	make N\n             N bytes of the pattern
+//	flow N\n             N bytes of the pattern, never more queued than flowLimit and a piece
 //	later TEXT\n         TEXT\n, posted by another goroutine; an answer is owed meanwhile
 //	pause MS\n           "resumed\n" after a pause of MS milliseconds
 //	busy MS\n            "woken\n" from BeforeWait, MS milliseconds later
@@ -50,7 +51,8 @@ type scriptLoop struct {
 
 // scriptConn is a connection's state.
 type scriptConn struct {
-	partLeft int // bytes of "part" to come
+	partLeft        int // bytes of "part" to come
+	flowing, flowed int // bytes of "flow": all, and those that were queued
 }
 
 func (s *script) Start(l *Loop) {
@@ -88,6 +90,25 @@ func (s *script) Close(c *Conn, err error) {
 	c.Resume()
 	c.CloseWhenSent()
 	c.Abort()
+}
+
+func (s *script) Writable(c *Conn) { s.flow(c) }
+
+const flowLimit, flowPiece = 64 << 10, 10_000
+
+// flow sends as much as may be queued.
+func (s *script) flow(c *Conn) {
+	st := c.Context.(*scriptConn)
+	for st.flowed < st.flowing && !c.Full() {
+		n := min(flowPiece, st.flowing-st.flowed)
+		b := c.Reserve(n)
+		for i := range n {
+			b = append(b, patternAt(st.flowed+i))
+		}
+		c.SetBuffer(b)
+		st.flowed += n
+		s.note(c.Queued())
+	}
 }
 
 func (s *script) Timeout(c *Conn) {
@@ -172,6 +193,10 @@ func (s *script) one(c *Conn, b []byte) int {
 		st.partLeft = n
 	case "make":
 		c.SetBuffer(appendPattern(c.Reserve(n), n))
+	case "flow":
+		c.LimitOutput(flowLimit)
+		st.flowing = n
+		s.flow(c)
 	case "later":
 		s.later(c, string(arg)+"\n")
 	case "pause":

@@ -279,6 +279,7 @@ func (p *parking) BeforeWait(l *Loop) {
 	p.parked = p.parked[:0]
 	l.WakeAt(l.Now() + ms(1000))
 }
+func (p *parking) Writable(*Conn)     {}
 func (p *parking) Timeout(*Conn)      {}
 func (p *parking) Close(*Conn, error) {}
 func (p *parking) Stop(*Loop)         {}

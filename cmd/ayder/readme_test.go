@@ -268,11 +268,11 @@ func answers(ctx context.Context) bool {
 	return false
 }
 
-// succeeded tells whether an answer is a success: JSON that does not say otherwise, or metrics.
+// succeeded tells whether an answer is a success: JSON that does not say otherwise, metrics, or an event with a message.
 func succeeded(answer string) bool {
 	var m map[string]any
 	if err := json.Unmarshal([]byte(answer), &m); err != nil {
-		return strings.HasPrefix(answer, "# HELP ")
+		return strings.HasPrefix(answer, "# HELP ") || strings.HasPrefix(answer, "retry: ") && strings.Contains(answer, "\ndata: {\"offset\":")
 	}
 	ok, has := m["ok"]
 	return !has || ok == true

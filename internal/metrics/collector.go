@@ -64,6 +64,10 @@ var families = []family{
 		func(c *CommitStats) *Histogram { return c.BatchMessages }),
 	histogram("commit_batch_bytes", "Bytes written per batch.", 1,
 		func(c *CommitStats) *Histogram { return c.BatchBytes }),
+	gauge("streams_open", "Answers without an end that are being sent: SSE and NDJSON.",
+		gaugeOf(func(c *Counters) int64 { return c.Streams.Load() })),
+	gauge("long_polls_waiting", "Long-polls that wait for messages.",
+		gaugeOf(func(c *Counters) int64 { return c.Waiting.Load() })),
 	labelled("queue_depth", "Entries of a bounded queue.", collectQueues, "queue", "loop"),
 
 	gauge("log_last_index", "Index of the last frame handed to the log.",
@@ -210,6 +214,16 @@ func collectQueues(d *prometheus.Desc, s *Sample, ch chan<- prometheus.Metric) {
 func sum(read func(*Counters) uint64) func(*Sample) float64 {
 	return func(s *Sample) float64 {
 		total := uint64(0)
+		for _, c := range s.Counters {
+			total += read(c)
+		}
+		return float64(total)
+	}
+}
+
+func gaugeOf(read func(*Counters) int64) func(*Sample) float64 {
+	return func(s *Sample) float64 {
+		total := int64(0)
 		for _, c := range s.Counters {
 			total += read(c)
 		}

@@ -22,6 +22,9 @@ type Counters struct {
 	CommitTimeouts   atomic.Uint64 // requests that gave up waiting for their commit
 	ForwardedOut     atomic.Uint64 // requests handed to the loop that owns their partition
 
+	Streams atomic.Int64 // answers without an end that are open
+	Waiting atomic.Int64 // long-polls that wait for messages
+
 	// requests counts answers, route-major: route*statusKinds + kind of status.
 	requests []atomic.Uint64
 
