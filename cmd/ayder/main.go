@@ -4,19 +4,25 @@
 //	ayder check DIR         verify every checksum of a data directory
 //	ayder dump DIR          print its frames, one line per section
 //	ayder version           what was built, and how
+//	ayder topic|produce|consume|group|kv …    the client; ayder client lists its commands
 //
 // This is the only place that reads flags and the environment. Exit status: 0 done, 1 failed,
-// 2 wrong usage, 3 (check) damage found.
+// 2 wrong usage, 3 (check) damage found; more of the client's in package cli.
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
+	"syscall"
 
+	"ayder/internal/cli"
 	"ayder/internal/config"
 	"ayder/internal/uring"
 )
@@ -32,6 +38,9 @@ func main() { os.Exit(run(os.Args[1:])) }
 // run chooses the subcommand; the first argument that is not a flag names it.
 func run(args []string) int {
 	command := "serve"
+	if len(args) > 0 && slices.Contains(cli.Words(), args[0]) {
+		return client(args)
+	}
 	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
 		command, args = args[0], args[1:]
 	}
@@ -45,11 +54,26 @@ func run(args []string) int {
 	case "version":
 		printVersion()
 		return 0
+	case "client":
+		return report(cli.Help(os.Stdout))
 	case "help":
 		return report(config.Help(os.Stdout))
 	}
-	fmt.Fprintf(os.Stderr, "ayder: unknown command %q; known are serve, check, dump, version, help\n", command)
+	fmt.Fprintf(os.Stderr, "ayder: unknown command %q; known are serve, check, dump, version, client, help, %s\n", command, strings.Join(cli.Words(), ", "))
 	return 2
+}
+
+// client runs a command of the client; SIGINT and SIGTERM end it.
+func client(args []string) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	return cli.Run(ctx, args, os.Getenv, cli.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Terminal: isTerminal(os.Stderr)})
+}
+
+// isTerminal tells whether somebody may be looking at f.
+func isTerminal(f *os.File) bool {
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
 // usageError is a mistake in the command line or the environment.

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"ayder/internal/cli"
 	"ayder/internal/testkit/proc"
 )
 
@@ -92,7 +93,7 @@ func TestReadmeCommandsAreReal(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := readReadme(t, root)
-	if len(r.blocks) != 3 || len(r.table) < 5 {
+	if len(r.blocks) != 4 || len(r.table) < 5 {
 		t.Fatalf("%d blocks and %d commands in the table", len(r.blocks), len(r.table))
 	}
 	if !slices.Equal(r.blocks[0], []string{"go run ./cmd/ayder"}) || !slices.Equal(r.blocks[2], []string{"go test ./..."}) {
@@ -105,7 +106,7 @@ func TestReadmeCommandsAreReal(t *testing.T) {
 		case words[0] == "make":
 			dry(t, root, append([]string{"make", "-n"}, words[1:]...))
 		case code == "go run ./cmd/ayder --help", words[0] == "curl" && len(words) == 1:
-		case words[0] == "ayder" && len(words) == 3 && (words[1] == "check" || words[1] == "dump"):
+		case words[0] == "ayder" && len(words) == 3 && (words[1] == "check" || words[1] == "dump"), code == "ayder client", slices.Contains(cli.Words(), code):
 		case !noCommand.MatchString(code):
 			t.Errorf("nothing tests `%s`", code)
 		}
@@ -217,6 +218,15 @@ func followReadme(t *testing.T, r *readme, dir string) {
 		if i == 1 && !strings.Contains(out, `"hello"`) {
 			t.Errorf("%s\ndoes not read it back: %s", command, out)
 		}
+	}
+	out := ""
+	for _, command := range r.blocks[3] {
+		if out, err = shell(ctx, dir, command); err != nil {
+			t.Errorf("%s\n%v %s", command, err, out)
+		}
+	}
+	if out != "a\nb\nc\n" {
+		t.Errorf("the client read %q", out)
 	}
 	if out, err := shell(ctx, dir, "go run ./cmd/ayder --help"); err != nil || !strings.Contains(out, "--listen") {
 		t.Errorf("help: %v %s", err, out)
