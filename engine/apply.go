@@ -83,7 +83,7 @@ func (e *Engine) ApplyReplay(f record.Frame) error {
 
 // ownerOf returns the shard that a section is for, nil where its partition does not exist.
 func (s *Shard) ownerOf(sec *record.Section) *Shard {
-	if sec.Type == record.SectionTopicCreate {
+	if sec.Type == record.SectionTopicCreate || sec.Type == record.SectionGroupMembers {
 		return s.engine.shards[CatalogueShard]
 	}
 	if p := s.engine.catalogue.partition(sec.Stream); p != nil {
@@ -103,6 +103,9 @@ func (e *Engine) apply(f *record.Frame, sec *record.Section, live bool) error {
 	if sec.Type == record.SectionTopicCreate {
 		return e.applyCreate(f, sec)
 	}
+	if sec.Type == record.SectionGroupMembers {
+		return e.applyMembers(f, sec, live)
+	}
 	p := e.catalogue.partition(sec.Stream)
 	if p == nil {
 		return fmt.Errorf("no such partition: %w", ErrDiverged)
@@ -118,6 +121,10 @@ func (e *Engine) apply(f *record.Frame, sec *record.Section, live bool) error {
 		return p.applyCommit(sec)
 	case record.SectionBoot:
 		return p.applyRange(sec, live)
+	case record.SectionGroupReset:
+		return p.applyReset(sec)
+	case record.SectionGroupDelete:
+		return p.applyDelete(sec)
 	}
 	return fmt.Errorf("section type %d: %w", sec.Type, ErrDiverged)
 }

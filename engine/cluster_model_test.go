@@ -38,8 +38,9 @@ func newClusterModel(t *testing.T, seed uint64) *clusterModel {
 	return m
 }
 
-// committed is the highest index that is known to be committed: the leader has applied it.
+// committed is the highest index that is known to be committed: the leader has applied it, or found it in a checkpoint.
 func (m *clusterModel) committed() (index uint64) {
+	index = uint64(m.restarted)
 	for i := range m.config.Shards {
 		index = max(index, m.w.e.Shard(i).LastApplied())
 	}

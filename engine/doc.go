@@ -31,6 +31,14 @@
 //	SectionBoot          stream: a partition of a rocket topic; base: the number of the range of offsets that is taken, from 0
 //	   (empty)           rocket.go says what for
 //
+//	SectionGroupReset    stream: the partition; base: the committed offset from now on
+//	SectionGroupDelete   stream: the partition; base 0
+//	   0 name of the group
+//
+//	SectionGroupMembers  stream: none; base: the group's generation before, 0 where it had no members
+//	   0 kind u8 | 1 group_size u8 | 2 members u16 | 4 topics u16 | 6 zero u16 | 8 session_ms u32 | 12 zero u32 | 16 acknowledged u64
+//	   24 group | members × ( size u8 | id ) | topics × ( id u32 | partitions u32 | size u8 | name )
+//
 //	SectionRecords       the idempotency key of a record, where it has one:
 //	   0 count u32 | 4 the client's key
 //	   It stands for the count records from this one on, which are in the same section: what one produce appended.

@@ -48,11 +48,12 @@ func orDefault(n, def, most int) int {
 // Engine is the whole state of a node. Its catalogue may be read from any goroutine; everything
 // else is reached through a Shard and belongs to that shard's loop.
 type Engine struct {
-	config    Config
-	catalogue catalogue
-	shards    []*Shard
-	memory    memory // of rocket topics
-	replayed  uint64 // index of the last frame given to ApplyReplay
+	config      Config
+	catalogue   catalogue
+	shards      []*Shard
+	memory      memory      // of rocket topics
+	replayed    uint64      // index of the last frame given to ApplyReplay
+	memberships memberships // coordinated groups; the catalogue's shard's
 }
 
 // New returns an empty engine.

@@ -15,6 +15,14 @@ var (
 	ErrCount       = errors.New("a batch has at least one record")
 	ErrOffset      = errors.New("expected offset is not the partition's next one")
 	ErrOffsetAbove = errors.New("offset is above the partition's end")
+	ErrOffsetBelow = errors.New("offset is below the partition's floor")
+
+	ErrMemberName   = errors.New("member id must be 1 to 249 of A-Z a-z 0-9 . _ - and more than one or two dots")
+	ErrMemberTopics = errors.New("a member handles 1 to 64 topics, each once")
+	ErrMemberLimit  = errors.New("no more members, topics or groups with members allowed")
+	ErrSession      = errors.New("a session lasts 1000 to 300000 milliseconds")
+	ErrNoMember     = errors.New("no such member in the group")
+	ErrFenced       = errors.New("the partition is another member's, or was given anew")
 )
 
 // What stored bytes can be wrong about. Both mean that the engine which met them must not be used further.

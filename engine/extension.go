@@ -23,7 +23,9 @@ type capturedExtension func(dst []byte) []byte
 
 // extensionTable is every kind of further state, by rising tags.
 func extensionTable() []extension {
-	return nil
+	return []extension{
+		{membersTag, captureMembers, restoreMembers},
+	}
 }
 
 // extend captures further state of owner, of all shards where that is nil.
@@ -40,15 +42,16 @@ func (c *Capture) appendExtensions(dst []byte) []byte {
 	le := binary.LittleEndian
 	at, count := len(dst), uint32(0)
 	dst = le.AppendUint32(dst, 0)
-	for i, x := range extensionTable() {
-		if c.extensions[i] == nil {
+	table := extensionTable()
+	for i, encode := range c.extensions {
+		if encode == nil {
 			continue
 		}
 		count++
-		dst = le.AppendUint32(dst, x.tag)
+		dst = le.AppendUint32(dst, table[i].tag)
 		dst = le.AppendUint64(dst, 0)
 		start := len(dst)
-		dst = c.extensions[i](dst)
+		dst = encode(dst)
 		le.PutUint64(dst[start-8:], uint64(len(dst)-start))
 	}
 	le.PutUint32(dst[at:], count)

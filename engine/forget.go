@@ -19,6 +19,9 @@ func (s *Shard) Forget() {
 		c.forget(g)
 	}
 	clear(s.committing)
+	if s.number == CatalogueShard {
+		clear(s.engine.memberships.pending)
+	}
 	for _, t := range s.engine.catalogue.all() {
 		for i := range t.partitions {
 			if p := &t.partitions[i]; p.owner == s {

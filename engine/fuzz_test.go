@@ -15,6 +15,7 @@ import (
 func FuzzRestore(f *testing.F) {
 	f.Add(sampleWorld(f, 1).checkpoint())
 	f.Add(sampleWorld(f, 3).checkpoint())
+	f.Add(sampleGroups(f).checkpoint())
 	f.Add(EncodeCheckpoint([][]byte{part(func(*captured, *Topic) {})}))
 	f.Add(EncodeCheckpoint(nil))
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -34,6 +35,36 @@ func FuzzRestore(f *testing.F) {
 		}
 		sameState(t, e, again)
 	})
+}
+
+// sampleGroups is a world in which every kind of command about groups occurs.
+func sampleGroups(t testing.TB) *world {
+	w := newWorld(t, Config{})
+	p := w.topic("t", 3).Partition(0)
+	for _, id := range []string{"a", "b", "c"} {
+		w.join("g", id, "t", "u")
+	}
+	w.topic("u", 2)
+	if _, err := w.coordinator().RefreshGroup(w.opener(), w.coordinator().Membership([]byte("g"))); err != nil {
+		t.Fatal(err)
+	}
+	w.commit()
+	w.acknowledge("g", "a")
+	w.leave("g", "c")
+	w.join("h", "a", "t")
+	w.leave("h", "a")
+	w.join("i", "x", "t")
+	w.produce(p, "v", "")
+	w.commit()
+	for _, group := range []string{"g", "h"} {
+		if err := p.owner.ResetOffset(w.open[p.Shard()], p, []byte(group), 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.commit()
+	p.owner.DeleteGroup(w.open[p.Shard()], p, []byte("h"))
+	w.commit()
+	return w
 }
 
 // fuzzFrames cuts fuzz input into frames with correct headers: a length in two bytes, then the payload.
@@ -68,6 +99,7 @@ func FuzzApplyReplay(f *testing.F) {
 	w.commitOffset(p, "g", 2)
 	w.commit()
 	f.Add(fuzzSeed(w))
+	f.Add(fuzzSeed(sampleGroups(f)))
 	f.Add(append([]byte{8, 0}, bytes.Repeat([]byte{0xff}, 8)...))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if len(b) > 8<<10 {

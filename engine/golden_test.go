@@ -8,7 +8,7 @@ import (
 	"ayder/internal/record"
 )
 
-// testdata/v1 and v2 hold a log and checkpoints of former versions, and stay as they are for good: what was
+// testdata/v1, v2 and groups hold a log and checkpoints of former versions, and stay as they are for good: what was
 // written once can be read by every later version. The log is that of sampleWorld with one shard, in the form of
 // fuzzSeed; the checkpoints are of two shards.
 
@@ -36,6 +36,30 @@ func TestLogOfVersion1(t *testing.T) {
 	sameState(t, want.e, e)
 	if !bytes.Equal(golden(t, "v1/log"), fuzzSeed(want)) {
 		t.Fatal("commands are encoded differently now: a new version of the body is needed")
+	}
+}
+
+// A log and a checkpoint with every kind of command about groups, of sampleGroups.
+func TestGroupsOfVersion2(t *testing.T) {
+	want := sampleGroups(t)
+	e := New(Config{})
+	index := uint64(0)
+	fuzzFrames(golden(t, "groups/log"), func(f record.Frame) bool {
+		index++
+		f.TimeMs = want.frame(int(index)).TimeMs
+		if err := e.ApplyReplay(f); err != nil {
+			t.Fatal(err)
+		}
+		return true
+	})
+	sameState(t, want.e, e)
+	e = New(Config{})
+	if err := e.Restore(golden(t, "groups/checkpoint")); err != nil {
+		t.Fatal(err)
+	}
+	sameState(t, want.e, e)
+	if !bytes.Equal(golden(t, "groups/log"), fuzzSeed(want)) || !bytes.Equal(golden(t, "groups/checkpoint"), want.checkpoint()) {
+		t.Fatal("groups are encoded differently now: a new version is needed")
 	}
 }
 

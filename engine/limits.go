@@ -30,5 +30,16 @@ const (
 	migrateSlots        = 32        // slots moved to a resized table per operation
 )
 
+// Limits of coordinated groups.
+const (
+	GroupMembersMax      = 256       // members of one group
+	GroupTopicsMax       = 64        // topics that a group handles
+	SessionMsMin         = 1000      // how long a member may stay silent
+	SessionMsMax         = 300_000   // the same, at most
+	CoordinatedGroupsMax = 10_000    // groups with members
+	MembersTotalMax      = 100_000   // members of all groups
+	SharesTotalMax       = 1_000_000 // partitions that groups handle together, when somebody joins: 24 MB
+)
+
 // The prefix and the longest key together are what the encoding allows, no more and no less.
 const _ uint = record.IdemBytesMax - idemPrefixBytes - IdemKeyBytesMax

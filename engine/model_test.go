@@ -66,6 +66,7 @@ type model struct {
 	after      int    // index that it needs the log from
 	parts      [][]byte
 	partsAfter int
+	restarted  int // frames there were at the last crash, all of which are applied
 	duplicates int
 }
 
@@ -109,8 +110,12 @@ func (m *model) step() {
 		m.produce(1)
 	case n < 45:
 		m.produce(1 + m.rng.IntN(5))
-	case n < 60:
+	case n < 56:
 		m.commitOffset()
+	case n < 58:
+		m.resetOrDelete()
+	case n < 60:
+		m.members()
 	case n < 75:
 		m.append()
 	case n < 90:
@@ -275,11 +280,64 @@ func (m *model) commitOffset() {
 	if got.Changed {
 		mp.pending[name] = inFlight{first: offset, batch: b}
 		m.later(b, func(uint64) {
-			mp.committed[name] = offset
+			if before, has := mp.committed[name]; !has || offset > before {
+				mp.committed[name] = offset
+			}
 			if mp.pending[name].first == offset {
 				delete(mp.pending, name)
 			}
 		})
+	}
+}
+
+// resetOrDelete sets a group's offset, whatever is in flight, or forgets it.
+func (m *model) resetOrDelete() {
+	mp, p := m.pick()
+	if p == nil {
+		return
+	}
+	name, offset := fmt.Sprint("group", m.rng.IntN(3)), uint64(m.rng.IntN(len(mp.visible)+2))
+	b, s := m.w.open[p.Shard()], m.w.e.Shard(p.Shard())
+	if m.rng.IntN(3) == 0 {
+		if s.DeleteGroup(b, p, []byte(name)) {
+			m.later(b, func(uint64) { delete(mp.committed, name) })
+		} else if _, has := mp.committed[name]; has {
+			m.fail("%s is not there to be deleted", name)
+		}
+		return
+	}
+	want := error(nil)
+	if offset > uint64(len(mp.visible)) {
+		want = ErrOffsetAbove
+	}
+	if err := s.ResetOffset(b, p, []byte(name), offset); err != want {
+		m.fail("reset of %s to %d: %v, want %v", name, offset, err, want)
+	}
+	if want == nil {
+		m.later(b, func(uint64) { mp.committed[name] = offset })
+	}
+}
+
+// members has somebody join, leave or acknowledge. What that does is groupWalk's to say; here it is among everything else.
+func (m *model) members() {
+	group, id := []byte(fmt.Sprint("group", m.rng.IntN(3))), fmt.Sprint("member", m.rng.IntN(4))
+	s, open := m.w.coordinator(), m.w.opener()
+	g := s.Membership(group)
+	var err error
+	switch n := m.rng.IntN(10); {
+	case n < 4 || g == nil:
+		_, err = s.JoinGroup(open, group, Member{ID: id, SessionMs: 1000, Topics: []string{fmt.Sprint("topic", m.rng.IntN(6)), "topic7"}})
+	case n < 5:
+		_, err = s.LeaveGroup(open, group, []string{id})
+	case n < 7:
+		_, err = s.RefreshGroup(open, g)
+	default:
+		if _, err = s.Acknowledge(open, group, []byte(id), g.Generation()); err == ErrNoMember {
+			err = nil
+		}
+	}
+	if err != nil {
+		m.fail("members: %v", err)
 	}
 }
 
@@ -329,6 +387,7 @@ func (m *model) crash() {
 	m.forget()
 	m.config.Shards = 1 + m.rng.IntN(4)
 	e := m.w.recovered(m.config, m.checkpoint, m.rng.IntN(m.after+1))
+	m.restarted = len(m.w.frames)
 	m.w.start(e)
 	m.shardTime = make([]uint64, m.config.Shards)
 	for i := range m.shardTime {
@@ -359,6 +418,11 @@ func (m *model) check() {
 	m.t.Helper()
 	if len(m.w.e.Topics()) != len(m.topics) {
 		m.fail("%d topics, want %d", len(m.w.e.Topics()), len(m.topics))
+	}
+	for _, g := range m.w.coordinator().Memberships() {
+		if err := g.check(); err != nil {
+			m.fail("group %s: %v", g.Name(), err)
+		}
 	}
 	for name, tp := range m.topics {
 		got := m.w.e.Topic([]byte(name))

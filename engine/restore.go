@@ -179,6 +179,13 @@ func (d *decoder) bytes(n uint64) []byte {
 	return b
 }
 
+func (d *decoder) u8() uint8 {
+	if b := d.bytes(1); b != nil {
+		return b[0]
+	}
+	return 0
+}
+
 func (d *decoder) u16() uint16 {
 	if b := d.bytes(2); b != nil {
 		return binary.LittleEndian.Uint16(b)

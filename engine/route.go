@@ -28,7 +28,7 @@ func (e *Engine) ShardsOf(f record.Frame) (set ShardSet) {
 
 // shardOf is the number of the shard that a section is for.
 func (e *Engine) shardOf(sec *record.Section) int {
-	if sec.Type == record.SectionTopicCreate {
+	if sec.Type == record.SectionTopicCreate || sec.Type == record.SectionGroupMembers {
 		return CatalogueShard
 	}
 	return e.ShardOf(sec.Stream)

@@ -15,9 +15,13 @@ const (
 	SectionTopicCreate SectionType = 2  // a topic comes into being
 	SectionGroupCommit SectionType = 3  // a group's committed offset moves
 	SectionBoot        SectionType = 14 // a range of offsets of a rocket topic is taken
+
+	SectionGroupReset   SectionType = 8  // a group's committed offset is set, backward too
+	SectionGroupDelete  SectionType = 9  // a group's committed offset is gone
+	SectionGroupMembers SectionType = 10 // members of a coordinated group come, go or learn of it
 )
 
-// 4 topic delete, 5 topic grow, 6 floor, 7 retention, 8 group reset, 9 group delete, 10 group members and 11 to 13 KV are spoken for.
+// 4 topic delete, 5 topic grow, 6 floor, 7 retention and 11 to 13 KV are spoken for.
 
 // FlagSectionIdem marks a records section in which at least one record has an idempotency key,
 // so that applying the many sections without one need not look at their records.
