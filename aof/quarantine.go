@@ -175,6 +175,7 @@ func (x *loss) measure() error {
 		if h, _, err := goodSidecar(x.fs, x.dir, s); err == nil {
 			x.r.Index = max(x.r.Index, h.last)
 		}
+		x.r.Index = max(x.r.Index, s.extent.last)
 		err := a.sweep(s, func(f *frameAt, _ *sweeper) bool {
 			x.r.Index = max(x.r.Index, f.Index, f.Durable)
 			if f.Index > x.r.Seen {
@@ -189,17 +190,21 @@ func (x *loss) measure() error {
 	return nil
 }
 
-// base tells whether what would stay is a log that can be opened: it begins at the beginning, or a checkpoint covers what
-// is before it.
+// base tells whether what would stay is a log that can be opened: it begins at the beginning, whole, or there is a checkpoint in it
+// that covers what is missing before it or was taken out of it (rewrite.go).
 func (x *loss) base() (bool, error) {
 	if x.kept == 0 {
 		return false, nil
 	}
-	if x.first == 1 {
+	covered := x.first - 1
+	for _, s := range x.v.segments[:x.kept] {
+		covered = max(covered, s.extent.last)
+	}
+	if covered == 0 {
 		return true, nil
 	}
 	for _, index := range x.v.checkpoints {
-		if index < x.first || index >= x.end {
+		if index <= covered || index >= x.end {
 			continue
 		}
 		switch _, err := readCheckpoint(x.fs, checkpointPath(x.dir, index), index); {
@@ -236,6 +241,11 @@ func (x *loss) list() error {
 	}
 	for _, s := range x.v.segments[x.kept:] {
 		back = append(back, filepath.Base(s.name()))
+	}
+	for _, s := range x.v.superseded {
+		if s.first >= x.end { // what stands for it goes
+			back = append(back, filepath.Base(s.name()))
+		}
 	}
 	for name := range x.bad {
 		if strings.HasSuffix(name, segmentSuffix) {

@@ -3,6 +3,7 @@ package aof_test
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -186,6 +187,49 @@ func TestQuarantineOfALogWithoutItsFront(t *testing.T) {
 		}
 		r.mustOpen()
 		mustEqual(t, r.log.LastIndex(), c.last)
+	}
+}
+
+// What was taken out of rewritten segments is in a checkpoint: without one that covers them they are no beginning.
+func TestQuarantineOfARewrittenLog(t *testing.T) {
+	for _, c := range []struct{ damaged, last uint64 }{{1, 0}, {18, 0}, {26, 25}, {36, 35}} {
+		r := newRig(t, func(o *aof.Options) { o.SegmentBytes, o.FrameBytesMax = 16<<10, 8<<10 })
+		r.mustClose()
+		for _, p := range r.fs.Paths() {
+			r.fs.Delete(p)
+		}
+		names, err := filepath.Glob("testdata/v2/*")
+		if err != nil || len(names) == 0 {
+			t.Fatal(err)
+		}
+		for _, name := range names {
+			data, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.fs.Put(filepath.Join(rigDir, filepath.Base(name)), data)
+		}
+		newest, _ := r.fs.Get(filepath.Join(rigDir, "00000000000000000036.aof"))
+		r.fs.Put(filepath.Join(rigDir, "00000000000000000005.aof"), newest) // left over: the first segment stands for it
+		r.edit(filepath.Join(rigDir, fmt.Sprintf("%020d.aof", c.damaged)), flip(aof.BlockBytes+200))
+		before := files(r)
+		loss := r.diagnosed(false)
+		mustEqual(t, loss.From, c.last+1)
+		if err := aof.Quarantine(r.fs, rigDir, loss); err != nil {
+			t.Fatal(err)
+		}
+		mustEqual(t, files(r), before)
+		index, _, err := aof.LoadCheckpoint(r.fs, rigDir, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.o.ReplayAfter = index
+		log, err := aof.Open(r.o, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		mustEqual(t, log.LastIndex(), c.last)
+		log.Abandon()
 	}
 }
 
