@@ -2,6 +2,7 @@ package aof
 
 import (
 	"fmt"
+	"math"
 	"path/filepath"
 	"strings"
 )
@@ -33,6 +34,12 @@ func (l *Log) Files(index uint64) ([]FileInfo, error) {
 		return nil, fmt.Errorf("aof: %w", err)
 	}
 	return append(files, FileInfo{filepath.Base(path), size}), nil
+}
+
+// Sealed is the last index of the newest sealed segment that is durable and has its name; 0: there is none.
+func (l *Log) Sealed() uint64 {
+	_, last := l.sealedUpTo(math.MaxUint64)
+	return last
 }
 
 // sealedUpTo lists named segments that end at or before index, and where they end.

@@ -384,3 +384,51 @@ func TestTheVoteOfADamagedNode(t *testing.T) {
 		t.Error("raft decides alone:", err)
 	}
 }
+
+// A damaged node that needs what the leader has dropped is given files, and is whole when it has what came after them.
+func TestADamagedNodeIsGivenFiles(t *testing.T) {
+	c := newCluster(t, 3)
+	restarts := make(chan string, 10)
+	for i, m := range c.members {
+		m.opts = func(o *Options) {
+			o.Restart = func() error { restarts <- m.id; return errors.New("the test starts it over") }
+		}
+		m.start(i == 0)
+	}
+	want := c.writeMuch(0, 90)
+	c.agreeOnMuch(want)
+	l := c.leader()
+	away := c.members[1]
+	if away == l {
+		away = c.members[2]
+	}
+	away.stop()
+	want = c.dropFront(want)
+	away.rot(0)
+	if err := away.putAside(); err != nil {
+		t.Fatal(err)
+	}
+	away.start(false)
+	lost := away.node.Status().Lost
+	if lost == 0 || away.log.LastIndex() != 0 {
+		t.Fatal(lost, away.log.LastIndex())
+	}
+	select {
+	case id := <-restarts:
+		if id != away.id {
+			t.Fatal(id, "starts over")
+		}
+	case <-time.After(60 * time.Second):
+		t.Fatal("the files never came")
+	}
+	away.stop()
+	if installed, err := FinishInstall(away.dir); !installed || err != nil {
+		t.Fatal(installed, err)
+	}
+	away.start(false)
+	away.mustBeWhole()
+	until(t, "the rest", func() bool { return away.node.Applied() >= l.node.Applied() })
+	if got := away.values(); len(got) == 0 || got[len(got)-1] != want[len(want)-1] {
+		t.Error("has not the end of the log")
+	}
+}

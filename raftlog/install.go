@@ -27,6 +27,9 @@ import (
 // everything it has in memory is of the log that goes away, and FinishInstall puts the files in place before the log is
 // opened. A crash at any point leaves either the old log or a complete list to finish by. What the files hold is verified by
 // whoever opens them: every frame has its checksum.
+//
+// A checkpoint at the end of a sealed segment is made whenever one is full. A leader that has no such pair when somebody needs it,
+// because it started lately, seals the segment that it writes to and makes one (prepareOffer).
 
 const (
 	installDir    = "incoming"
@@ -68,6 +71,9 @@ func (b *base) meta() *raft.SnapshotMeta {
 
 // List implements raft.SnapshotStore.
 func (s *snapshots) List() ([]*raft.SnapshotMeta, error) {
+	if err := s.node.prepareOffer(s.base.index); err != nil {
+		return nil, err
+	}
 	b := s.base
 	if mark := s.node.checkpoint.Load(); mark > b.index {
 		newer, err := s.node.baseAt(mark)
@@ -100,6 +106,35 @@ func (s *snapshots) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
 // Create implements raft.SnapshotStore: a leader sends an offer.
 func (s *snapshots) Create(_ raft.SnapshotVersion, index, _ uint64, c raft.Configuration, configIndex uint64, _ raft.Transport) (raft.SnapshotSink, error) {
 	return &sink{node: s.node, index: index, configuration: c, configIndex: configIndex}, nil
+}
+
+// prepareOffer makes sure, on a leader, that there are files to offer: the newest checkpoint, which began at index from if
+// there was none since, is at the end of a sealed segment.
+func (n *Node) prepareOffer(from uint64) error {
+	if !n.running() || !n.leading.Load() || n.o.Checkpoint == nil {
+		return nil
+	}
+	select { // a turn: several peers may be far behind
+	case n.offering <- struct{}{}:
+		defer func() { <-n.offering }()
+	case <-n.stop:
+		return ErrStopped
+	}
+	sealed := false
+	for end := time.Now().Add(offerWait); n.leading.Load() && time.Now().Before(end); {
+		_, err := n.o.Log.Files(max(from, n.checkpoint.Load()))
+		if !isNotFound(err) {
+			return err
+		}
+		last := n.o.Log.Sealed()
+		if sealed = sealed || n.o.Log.Roll() || last == n.o.Log.LastIndex(); sealed && last > n.checkpoint.Load() {
+			n.o.Checkpoint(last)
+		}
+		if !n.pause(offerPoll) {
+			return ErrStopped
+		}
+	}
+	return errors.New("raftlog: there is no checkpoint at the end of a segment yet")
 }
 
 // offer lists the files that make up the state at m and the log before it, as JSON.

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"ayder/aof"
 )
 
 // dropFront writes until the leader has sealed a segment, makes the checkpoint there, and drops everything before.
@@ -93,6 +95,68 @@ func TestAFollowerTooFarBehindIsGivenFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	until(t, "what comes after", func() bool { got := away.values(); return got[len(got)-1] == "after" })
+}
+
+// A leader that has not filled a segment since its start makes files for a follower that needs them.
+func TestALeaderMakesFilesWhenTheyAreNeeded(t *testing.T) {
+	c := newCluster(t, 3)
+	restarts := make(chan string, 10)
+	for i, m := range c.members {
+		m.opts = func(o *Options) {
+			o.Checkpoint = func(last uint64) {
+				if m.node.AwaitApplied(last, nil) && m.log.WriteCheckpoint(last, []byte("state")) == nil {
+					m.node.Checkpointed(last)
+				}
+			}
+			o.Restart = func() error { restarts <- m.id; return errors.New("the test starts it over") }
+		}
+		m.start(i == 0)
+	}
+	want := c.write(0, 3)
+	c.agree(want)
+	first := c.members[0]
+	lead := func() {
+		until(t, "the first one leads", func() bool {
+			l := c.leader()
+			if l != first {
+				_ = l.node.Transfer(t.Context(), first.id)
+			}
+			return l == first
+		})
+	}
+	lead()
+	away := c.members[2]
+	away.stop()
+	want = c.dropFront(want)
+	first.stop()
+	first.start(false)
+	lead()
+	if _, err := first.log.Files(first.node.checkpoint.Load()); !errors.Is(err, aof.ErrNotFound) {
+		t.Fatal("there are files already:", err)
+	}
+	rolls := first.log.Stats().Rolls.Load()
+	away.start(false)
+	select {
+	case id := <-restarts:
+		if id != away.id {
+			t.Fatal(id, "starts over")
+		}
+	case <-time.After(60 * time.Second):
+		t.Fatal("the files never came")
+	}
+	if now := first.log.Stats().Rolls.Load(); now > rolls+1 {
+		t.Error(now-rolls, "segments were sealed for one node")
+	}
+	away.stop()
+	if installed, err := FinishInstall(away.dir); !installed || err != nil {
+		t.Fatal(installed, err)
+	}
+	away.start(false)
+	until(t, "the rest", func() bool { return away.node.Applied() >= first.node.Applied() })
+	if err := c.leader().propose("after", uint64(len(want))); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "what comes after", func() bool { got := away.values(); return len(got) > 0 && got[len(got)-1] == "after" })
 }
 
 // An interruption at any point of an install leaves something that can be finished.

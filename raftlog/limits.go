@@ -35,6 +35,8 @@ const (
 	transferDrain     = time.Second           // proposals under way are waited for
 	transferLagMax    = 1000                  // entries that a successor may lack
 	candidacyStagger  = 60 * time.Millisecond // between candidates when a leader's process died
+	offerWait         = time.Minute           // for a checkpoint that another node needs
+	offerPoll         = 20 * time.Millisecond //
 	fetchTries        = 20                    // faults that fetching one file survives
 	fetchPause        = time.Second           // after one
 	fetchTimeout      = 10 * time.Minute      // of one file, from where it stopped

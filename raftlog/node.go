@@ -67,6 +67,9 @@ type Options struct {
 	// Leading is called on one goroutine when leadership was won (everything committed before has been given to
 	// Apply) or lost. Writes are admitted after it has returned from won.
 	Leading func(won bool)
+	// Checkpoint makes a checkpoint at the last index of a sealed segment, once it is applied, and reports it by Checkpointed. It
+	// may block. Nil: there are only those that the program makes by itself.
+	Checkpoint func(last uint64)
 	// Restart starts the program over after the log's files were replaced (install.go); it does not return unless it
 	// fails. Nil: such an install is refused.
 	Restart func() error
@@ -104,6 +107,7 @@ type Node struct {
 	checkpoint atomic.Uint64 // index of the newest checkpoint
 	notify     chan bool     // raft's word about this node
 	anew       chan struct{} // leadership was not handed over
+	offering   chan struct{} // held while files for another node are prepared
 	rotten     chan struct{} // the log was found to be damaged
 
 	mu        sync.Mutex
@@ -124,7 +128,7 @@ func Start(o Options) (*Node, error) {
 		o: o, proposals: newProposals(), stop: make(chan struct{}), notify: make(chan bool, 64), anew: make(chan struct{}, 1),
 		known: make(map[string]Peer), started: make(chan struct{}),
 	}
-	n.rotten = n.o.Recovery.rotten
+	n.rotten, n.offering = n.o.Recovery.rotten, make(chan struct{}, 1)
 	for _, p := range o.Peers {
 		n.known[p.ID] = p
 	}
