@@ -111,7 +111,7 @@ func (c *conn) next(buf []byte) int {
 	if len(buf) < size {
 		return c.await(req, buf[:n], size, len(buf))
 	}
-	return c.dispatch(req, buf[:n], buf[n:size], size)
+	return c.dispatch(req, buf[:n], buf[n:size], size, len(buf))
 }
 
 // await is called while a body is incomplete. What can be refused already is refused now.
@@ -183,12 +183,13 @@ func (c *conn) nextChunk(buf []byte) int {
 		panic("bug: a head that was parsed before does not parse again")
 	}
 	c.chunked = nil
-	c.dispatch(&l.parser.Request, ch.head, ch.body, used)
+	c.dispatch(&l.parser.Request, ch.head, ch.body, used, len(buf))
 	return used
 }
 
-// dispatch executes a complete request, unless it has to wait for the answers before it.
-func (c *conn) dispatch(req *httpparse.Request, head, body []byte, size int) int {
+// dispatch executes a complete request of size bytes, of have that came, unless it has to wait for the answers before it.
+// While draining, the last of those that came closes the connection; the others have not deserved to be dropped.
+func (c *conn) dispatch(req *httpparse.Request, head, body []byte, size, have int) int {
 	l := c.loop
 	if c.owed > 0 && !mayPipeline(req) {
 		c.pause()
@@ -196,6 +197,9 @@ func (c *conn) dispatch(req *httpparse.Request, head, body []byte, size int) int
 	}
 	x := c.exchange(req, head, body)
 	c.firstAt, c.needed, c.continued = 0, 0, false
+	if l.draining && (have == size || l.net.Now() >= l.lastCall) {
+		x.flags |= wantsClose
+	}
 	if x.flags&wantsClose != 0 {
 		c.closing = true
 	}
@@ -232,7 +236,7 @@ func (c *conn) exchange(req *httpparse.Request, head, body []byte) *exchange {
 	if req.Minor == 0 {
 		x.flags |= isHTTP10
 	}
-	if !req.KeepAlive || l.draining {
+	if !req.KeepAlive {
 		x.flags |= wantsClose
 	}
 	return x

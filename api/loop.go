@@ -64,6 +64,7 @@ type loop struct {
 	making   int                // bytes of large pages that are being made elsewhere
 	draining bool
 	drainAt  int64
+	lastCall int64 // until when idle connections stay open while draining
 
 	date   []byte // "Date: …\r\n"
 	dateAt int64
@@ -282,15 +283,25 @@ func (l *loop) retry() {
 	}
 }
 
-// drain closes the connections that wait for nothing, once a second until none is left.
+// drain closes the connections that wait for nothing. Not at once: a request may be on its way, and whoever closes then can
+// only not answer it. For a time, every connection is good for one more request, whose answer says that it is the last (RFC 9112,
+// section 9.6); only those closed after it, without having been used, may meet a request. From then on it is looked once a
+// second what has become idle.
 func (l *loop) drain() {
+	at := l.net.Now()
 	if !l.draining {
-		l.draining = true
+		l.draining, l.lastCall = true, at+l.server.options.LastCallNs
 		l.endStreams(false)
 		l.wakeSleepers(true)
 	}
-	l.drainAt = l.net.Now() + int64(closeIdleEvery)
+	l.drainAt = at + int64(closeIdleEvery)
+	if at < l.lastCall {
+		l.drainAt = l.lastCall
+	}
 	l.net.WakeAt(l.drainAt)
+	if at < l.lastCall {
+		return
+	}
 	for c := range l.conns {
 		if c.idle() {
 			c.net.CloseWhenSent()

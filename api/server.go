@@ -62,6 +62,7 @@ type Options struct {
 	CommitTimeoutNs   int64 // after which a write without timeout_ms is answered 504
 	HeaderNs          int64 // time for a request's head to arrive
 	IdleNs            int64 // time between requests
+	LastCallNs        int64 // once the server stops, time for one more request on a connection that is idle
 	DefaultPartitions uint32
 	AutoCreate        bool
 	ServerTiming      bool
@@ -168,6 +169,9 @@ func (b brokenLog) Deliver()             {}
 func (s *Server) Open(n *netpoll.Conn) {
 	l := n.Loop().Context.(*loop)
 	c := &conn{net: n, loop: l}
+	if l.draining { // it was waiting to be accepted
+		l.lastCall = max(l.lastCall, l.net.Now()+s.options.LastCallNs)
+	}
 	n.Context = c
 	l.conns[c] = struct{}{}
 	c.setDeadline()
@@ -230,6 +234,9 @@ func (s *Server) fail(err error) {
 func (s *Server) unready() string {
 	if int(s.running.Load()) < s.options.Loops {
 		return "starting"
+	}
+	if s.loops[0].net.Draining() {
+		return "stopping"
 	}
 	if err := s.failure.Load(); err != nil {
 		return "storage failed: " + (*err).Error()

@@ -343,6 +343,78 @@ func TestClientGoneWhileParked(t *testing.T) {
 	}
 }
 
+// TestLastCall: while the server drains, an idle connection is good for one more request, and for all that came with it; the last
+// answer closes it. What is idle when the time is over is closed, and a request that meets that end meets no reset.
+func TestLastCall(t *testing.T) {
+	eachBackend(t, func(t *testing.T, backend string) {
+		f := newFixture(t, backend, func(o *Options) { o.LastCallNs = int64(time.Hour) })
+		f.call("POST", "/broker/topics", `{"name":"t","partitions":1}`)
+		c, r := f.dial()
+		piped, pr := f.dial()
+		lumpy, cr := f.dial()
+		for _, x := range []struct {
+			c net.Conn
+			r *bufio.Reader
+		}{{c, r}, {piped, pr}, {lumpy, cr}} {
+			fmt.Fprint(x.c, get("/health"))
+			if head := readHead(t, x.r, "GET"); strings.Contains(head, "Connection: close") {
+				t.Errorf("before: %s", head)
+			}
+		}
+		down := make(chan error, 1)
+		go func() { down <- f.net.Shutdown(context.Background()) }()
+		waitFor(t, "the drain", func() bool { return f.server.loops[0].net.Draining() })
+		fmt.Fprint(c, get("/ready"))
+		if status, body := answer(t, r, "GET"); status != 503 || !strings.Contains(body, "stopping") {
+			t.Errorf("/ready: %d %s", status, body)
+		}
+		fmt.Fprint(piped, post("/broker/topics/t/produce?partition=0", "a")+post("/broker/topics/t/produce?partition=0", "b")+get("/health"))
+		for i := range 3 {
+			if head := readHead(t, pr, "POST"); !strings.HasPrefix(head, "HTTP/1.1 200") || strings.Contains(head, "Connection: close") != (i == 2) {
+				t.Errorf("answer %d: %s", i, head)
+			}
+		}
+		fmt.Fprint(lumpy, chunked("/broker/topics/t/produce?partition=0", "c", 1))
+		if head := readHead(t, cr, "POST"); !strings.HasPrefix(head, "HTTP/1.1 200") || !strings.Contains(head, "Connection: close") {
+			t.Errorf("chunked: %s", head)
+		}
+		for _, r := range []*bufio.Reader{r, pr, cr} {
+			if b, err := r.ReadByte(); err != io.EOF {
+				t.Errorf("after the last answer: %q, %v", b, err)
+			}
+		}
+		for _, c := range []net.Conn{c, piped, lumpy} {
+			_ = c.Close()
+		}
+		if err := <-down; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestIdleConnectionsEnd: without a last request the connection ends in good order, also for a request that crosses the end.
+func TestIdleConnectionsEnd(t *testing.T) {
+	eachBackend(t, func(t *testing.T, backend string) {
+		f := newFixture(t, backend, func(o *Options) { o.LastCallNs = 1 })
+		c, r := f.dial()
+		fmt.Fprint(c, get("/health"))
+		readHead(t, r, "GET")
+		down := make(chan error, 1)
+		go func() { down <- f.net.Drain(context.Background()) }()
+		if b, err := r.ReadByte(); err != io.EOF {
+			t.Errorf("%q, %v", b, err)
+		}
+		fmt.Fprint(c, get("/health"))
+		if b, err := r.ReadByte(); err != io.EOF {
+			t.Errorf("a request that crossed: %q, %v", b, err)
+		}
+		_ = c.Close()
+		if err := <-down; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // TestDraining: what is in flight at a shutdown is answered, then the connections are closed, and
 // nobody new is let in.
 func TestDraining(t *testing.T) {

@@ -15,7 +15,7 @@ import (
 
 // Accepting, on loop 0, by one multishot request; connections are spread over the loops in turn. (A listener per loop
 // with SO_REUSEPORT would save the hop, but then a second server could share the port unnoticed, and the kernel
-// spreads by hash, which on few connections leaves loops empty.)
+// spreads by hash, which on few connections leaves loops empty.) At the end, what waits in the backlog is accepted one by one.
 //
 // When descriptors or memory run out, accept fails at once and would fail again at once: it rests for AcceptPauseMs.
 // Connections that wait meanwhile stay in the kernel's backlog.
@@ -26,7 +26,7 @@ type acceptor struct {
 	listener *socket
 	armed    bool  // the multishot request is under way
 	retryAt  int64 // rest until then, monotonic ns, 0: not resting
-	stopped  bool  // by Shutdown
+	stopped  bool  // by Drain or Shutdown
 	next     int   // loop for the next connection
 }
 
@@ -104,15 +104,28 @@ func (a *acceptor) limit(now, sleep int64) int64 {
 	return limit(sleep, max(a.retryAt-now, 1))
 }
 
-// stop is called on the loop by Shutdown.
+// stop is called on the loop when the server begins to drain.
 func (a *acceptor) stop(u *uringLoop) {
 	a.stopped = true
 	a.retryAt = 0
 	if a.armed {
 		u.ring.SQE().PrepCancel(a.kind.UserData(0))
 	} else {
-		a.close()
+		a.finish(u)
 	}
+}
+
+// finish accepts what has connected, and closes.
+func (a *acceptor) finish(u *uringLoop) {
+	for a.listener != nil && waits(a.listener.fd) {
+		fd, _, err := unix.Accept4(a.listener.fd, unix.SOCK_CLOEXEC)
+		if err != nil {
+			break
+		}
+		u.accepted(fd)
+	}
+	a.close()
+	u.l.srv.deaf()
 }
 
 // ended reports that the port is free again. The kernel's request holds the listening socket until it has completed,
@@ -138,7 +151,7 @@ func (u *uringLoop) onAccept(_ uint64, res int32, flags uint32) {
 	}
 	switch {
 	case a.stopped && !a.armed:
-		a.close()
+		a.finish(u)
 	case a.retryAt == 0:
 		a.arm(u)
 	}

@@ -25,7 +25,7 @@ func (l *Loop) hangUp(c *Conn) {
 	if !c.shut {
 		c.shut = true
 		l.sys.hangUp(c)
-		l.setDeadline(c, l.Now()+ms(DrainMs))
+		l.setDeadline(c, l.Now()+l.srv.lingerNs())
 	}
 }
 

@@ -46,6 +46,9 @@ type evioEngine struct {
 	started  bool   // Handler.Start was called
 	stopping bool   // Handler.Stop was called, evio is to end
 
+	listeners []int // descriptors of the listener, until it is closed (evio_listener.go)
+	deaf      bool  // it is closed, as far as that can be done
+
 	// far is the other end of the waker; nil before Serve, closed after the end. Set once, used by anybody.
 	far     atomic.Pointer[net.UnixConn]
 	woken   atomic.Bool // a wake-up is under way; set by anybody, cleared by the loop
@@ -158,6 +161,7 @@ func (e *evioEngine) cleanUp() {
 // onServing is called when the addresses are bound, before the loop exists. It holds evio until Serve.
 func (e *evioEngine) onServing(server evio.Server) evio.Action {
 	e.srv.addr = server.Addrs[0]
+	e.listeners = listenerFds(e.srv.addr)
 	e.bound <- nil
 	<-e.srv.gate
 	if !e.srv.served {
@@ -195,8 +199,8 @@ func (e *evioEngine) bridge(remote string) (net.Conn, error) {
 	return far, err
 }
 
-// drain leaves the listener open, which evio cannot help; onOpened closes what still comes.
-func (e *evioEngine) drain() {}
+// drain leaves it to the next turns to close the listener.
+func (e *evioEngine) drain() { e.wake() }
 
 // wait does not insist on evio's return once our own loop has ended: its signal to itself can get lost (a condition
 // variable without a condition) if it is stopped in the very moment of its start.
@@ -325,6 +329,10 @@ func (e *evioEngine) turn() evio.Action {
 	l := e.l
 	l.now = Now()
 	l.endTurn()
+	if l.Draining() && !e.deaf && e.closeListener() {
+		e.deaf = true
+		e.srv.deaf()
+	}
 	if l.done() {
 		e.stopping = true
 		l.stop()
@@ -339,6 +347,9 @@ func (e *evioEngine) turn() evio.Action {
 func (e *evioEngine) sleep(d int64) {
 	if e.l.Draining() {
 		d = limit(d, ms(drainTickMs))
+		if !e.deaf {
+			d = limit(d, ms(1))
+		}
 	}
 	switch at := e.l.now + d; {
 	case d == 0:

@@ -10,3 +10,6 @@ func setReading(poll, fd int, on bool) error {
 	}
 	return unix.EpollCtl(poll, unix.EPOLL_CTL_MOD, fd, &event)
 }
+
+// replaceFd makes fd stand for what from does, and closes what it stood for.
+func replaceFd(from, fd int) error { return unix.Dup3(from, fd, unix.O_CLOEXEC) }

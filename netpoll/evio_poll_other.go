@@ -15,3 +15,10 @@ func setReading(poll, fd int, on bool) error {
 	_, err := unix.Kevent(poll, []unix.Kevent_t{change}, nil, nil)
 	return err
 }
+
+// replaceFd makes fd stand for what from does, and closes what it stood for.
+func replaceFd(from, fd int) error {
+	err := unix.Dup2(from, fd)
+	unix.CloseOnExec(fd)
+	return err
+}

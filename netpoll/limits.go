@@ -22,6 +22,12 @@ const (
 	// peer which is still sending sees the answer and not a reset.
 	DrainMs    = 2000
 	DrainBytes = 16 << 20
+	// DrainLastMs is DrainMs while the server is going.
+	DrainLastMs = 1000
+	// LastAcceptMs is how long the TLS listener goes on accepting what has connected when the server begins to drain, and
+	// LastHandshakeMs how long what shakes hands then may go on.
+	LastAcceptMs    = 10
+	LastHandshakeMs = 1000
 	// CloseFlushMs bounds how long CloseWhenSent waits for a peer that does not take the output.
 	CloseFlushMs = 30_000
 	// SweepMs is the granularity of SetDeadline.
@@ -47,6 +53,8 @@ const (
 	// drainTickMs is how often a loop takes a turn by itself after Shutdown, so that BeforeWait can close connections
 	// that have become idle, and Busy is asked again.
 	drainTickMs = 100
+	// listenerFdsMax is up to where the descriptors of the listener are looked for (evio only).
+	listenerFdsMax = 4096
 	// evioEndMs bounds the wait for evio's own end.
 	evioEndMs = 2000
 	// connSlotsMax is how many connections one loop can number, see slots.go.

@@ -72,7 +72,7 @@ func (l *Loop) Ring() *uring.Ring { return l.ring }
 // Now is the monotonic time (see the function Now) at the beginning of this turn, in nanoseconds.
 func (l *Loop) Now() int64 { return l.now }
 
-// Draining reports that Shutdown was called. For any goroutine.
+// Draining reports that Drain or Shutdown was called. For any goroutine.
 func (l *Loop) Draining() bool { return l.srv.phase.Load() != phaseServing }
 
 // Stats are the loop's numbers as of its last turn. For any goroutine.
@@ -160,7 +160,7 @@ func (l *Loop) open(fd int, remote string, secure bool) *Conn {
 // done reports whether the loop has nothing left to do after Shutdown. No connection is left on any loop: others may
 // forward work to this one until then.
 func (l *Loop) done() bool {
-	if !l.Draining() || l.srv.conns.Load() > 0 || l.slots.live > 0 || l.posts.Len() > 0 {
+	if l.srv.phase.Load() < phaseEnding || l.srv.ears.Load() > 0 || l.srv.conns.Load() > 0 || l.slots.live > 0 || l.posts.Len() > 0 {
 		return false
 	}
 	return l.Busy == nil || !l.Busy() || l.srv.graceOver(Now())

@@ -5,22 +5,28 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"sync"
 	"sync/atomic"
 
 	"ayder/internal/uring"
 )
 
-// The server: chooses a backend, counts connections over all loops, and goes through three phases.
+// The server: chooses a backend, counts connections over all loops, and goes through four phases.
 //
-//	serving ──Shutdown──▶ draining ──its context done──▶ aborting
+//	serving ──Drain──▶ draining ──Shutdown──▶ ending ──its context done──▶ aborting
 //
-// Loops look at the phase once per turn and end by themselves when no connection is left anywhere; nobody stops them
-// from outside. So a reply that is being waited for is not lost to a shutdown that has time, and Handler.Stop finds a
-// loop at rest.
+// Loops look at the phase once per turn and, from ending on, end by themselves when no connection is left anywhere; nobody
+// stops them from outside. So a reply that is being waited for is not lost to a shutdown that has time, and Handler.Stop
+// finds a loop at rest.
+//
+// Whoever has connected must not meet a reset because the server goes: a kernel that closes a listening socket resets what
+// waits in its backlog, with the requests that may be in there. So every listener accepts what has come before it closes, and
+// those connections are admitted while draining. (What arrives in between, a few microseconds, is lost all the same.)
 
 const (
 	phaseServing = iota
 	phaseDraining
+	phaseEnding
 	phaseAborting
 )
 
@@ -36,9 +42,12 @@ type Server struct {
 	engine  engine
 	front   *tlsFront // nil without TLS
 
-	phase   atomic.Int32 // only ever grows; written by Shutdown, read by the loops
-	conns   atomic.Int64 // admitted and not released; changed by loops and TLS goroutines
-	refused atomic.Int64 // TLS connections refused or failed; changed by TLS goroutines
+	phase   atomic.Int32  // only ever grows; written by Drain and Shutdown, read by the loops
+	conns   atomic.Int64  // admitted and not released; changed by loops and TLS goroutines
+	refused atomic.Int64  // TLS connections refused or failed; changed by TLS goroutines
+	ears    atomic.Int32  // listeners that are open
+	empty   chan struct{} // closed when draining, no listener is open and no connection is left
+	emptied sync.Once
 	abortAt atomic.Int64 // when the phase became aborting, monotonic ns; written before the phase
 
 	gate   chan struct{} // closed when the loops may begin, or must end without having begun
@@ -55,7 +64,7 @@ func Listen(o Options, h Handler) (*Server, error) {
 	if err := o.complete(); err != nil {
 		return nil, err
 	}
-	s := &Server{opts: o, handler: h, log: o.Logger, gate: make(chan struct{}), done: make(chan struct{})}
+	s := &Server{opts: o, handler: h, log: o.Logger, gate: make(chan struct{}), done: make(chan struct{}), empty: make(chan struct{})}
 	if err := s.listenTLS(); err != nil {
 		return nil, err
 	}
@@ -63,6 +72,7 @@ func Listen(o Options, h Handler) (*Server, error) {
 		s.front.close()
 		return nil, err
 	}
+	s.ears.Add(1)
 	s.log.Info("listening", "addr", s.addr.String(), "backend", s.backend, "reason", s.reason, "loops", len(s.loops))
 	go func() {
 		s.err = s.engine.wait()
@@ -105,12 +115,48 @@ func (s *Server) useEvio(reason string) (err error) {
 func (s *Server) Serve() error {
 	if s.gated.CompareAndSwap(false, true) {
 		s.served = true
-		close(s.gate)
 		s.front.serve()
+		close(s.gate)
 	}
 	<-s.done
 	s.front.close()
 	return s.err
+}
+
+// Drain stops accepting and waits until all connections have ended, which is up to the handler, or ctx is done. The loops run
+// on: what they are asked for by other goroutines still takes place. Shutdown must follow.
+func (s *Server) Drain(ctx context.Context) error {
+	s.beginDrain()
+	select {
+	case <-s.empty:
+	case <-s.done:
+	case <-ctx.Done():
+		return fmt.Errorf("netpoll: %d connections are left: %w", s.Conns(), ctx.Err())
+	}
+	return nil
+}
+
+func (s *Server) beginDrain() {
+	if s.phase.CompareAndSwap(phaseServing, phaseDraining) {
+		s.front.drain()
+		s.engine.drain()
+		s.wakeAll()
+	}
+}
+
+// deaf is called once for every listener when it has closed.
+func (s *Server) deaf() {
+	s.ears.Add(-1)
+	s.noteEmpty()
+}
+
+// noteEmpty is called when the last listener or the last connection may have gone.
+func (s *Server) noteEmpty() {
+	if s.phase.Load() == phaseServing || s.ears.Load() > 0 || s.conns.Load() > 0 {
+		return
+	}
+	s.emptied.Do(func() { close(s.empty) })
+	s.wakeAll()
 }
 
 // Shutdown stops accepting and lets the loops end when the connections have. If ctx is done first, all connections
@@ -119,10 +165,8 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	if s.gated.CompareAndSwap(false, true) {
 		close(s.gate) // never served: the loops end without having begun
 	}
-	if s.phase.CompareAndSwap(phaseServing, phaseDraining) {
-		s.front.drain()
-		s.engine.drain()
-	}
+	s.beginDrain()
+	s.phase.CompareAndSwap(phaseDraining, phaseEnding)
 	s.wakeAll()
 	select {
 	case <-s.done:
@@ -149,9 +193,9 @@ func (s *Server) wakeAll() {
 	}
 }
 
-// admit counts one more connection; false: there are too many already, or the server is shutting down.
+// admit counts one more connection; false: there are too many already, or all are being aborted.
 func (s *Server) admit() bool {
-	if s.phase.Load() != phaseServing {
+	if s.phase.Load() == phaseAborting {
 		return false
 	}
 	if s.conns.Add(1) > int64(s.opts.ConnsMax) {
@@ -163,8 +207,8 @@ func (s *Server) admit() bool {
 
 // release takes back an admit. The loops wait for the last one when the server shuts down.
 func (s *Server) release() {
-	if s.conns.Add(-1) == 0 && s.phase.Load() != phaseServing {
-		s.wakeAll()
+	if s.conns.Add(-1) == 0 {
+		s.noteEmpty()
 	}
 }
 
@@ -193,3 +237,11 @@ func (s *Server) Conns() int { return int(s.conns.Load()) }
 
 // RefusedTLS is how many TLS connections were refused or failed their handshake.
 func (s *Server) RefusedTLS() int { return int(s.refused.Load()) }
+
+// lingerNs is how long input is thrown away after the last byte was sent to a peer.
+func (s *Server) lingerNs() int64 {
+	if s.phase.Load() == phaseServing {
+		return ms(DrainMs)
+	}
+	return ms(DrainLastMs)
+}

@@ -13,6 +13,19 @@ func peerName(fd int) string {
 	if err != nil {
 		return ""
 	}
+	return addressText(sa)
+}
+
+// boundName is the address of this end of the socket fd, "" if it has none.
+func boundName(fd int) string {
+	sa, err := unix.Getsockname(fd)
+	if err != nil {
+		return ""
+	}
+	return addressText(sa)
+}
+
+func addressText(sa unix.Sockaddr) string {
 	switch sa := sa.(type) {
 	case *unix.SockaddrInet4:
 		return net.JoinHostPort(net.IP(sa.Addr[:]).String(), strconv.Itoa(sa.Port))

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"sync"
 	"time"
 )
@@ -27,11 +28,11 @@ import (
 // tlsFront is the TLS listener with its connections. A nil one does nothing.
 type tlsFront struct {
 	srv      *Server
-	listener net.Listener
+	listener *net.TCPListener
 
-	mu       sync.Mutex
-	conns    map[net.Conn]bool // true while shaking hands; under mu
-	draining bool              // no new ones; under mu
+	mu     sync.Mutex
+	conns  map[net.Conn]bool // true while shaking hands; under mu
+	closed bool              // no new ones, and no handshake that is not done; under mu
 
 	wg sync.WaitGroup
 }
@@ -44,22 +45,27 @@ func (s *Server) listenTLS() error {
 	if err != nil {
 		return fmt.Errorf("netpoll: TLS: %w", err)
 	}
-	s.front = &tlsFront{srv: s, listener: ln, conns: make(map[net.Conn]bool)}
+	s.front = &tlsFront{srv: s, listener: ln.(*net.TCPListener), conns: make(map[net.Conn]bool)}
 	return nil
 }
 
-// serve accepts until drain.
+// serve accepts until the listener is closed, or drain's deadline.
 func (f *tlsFront) serve() {
 	if f == nil {
 		return
 	}
+	f.srv.ears.Add(1)
 	f.wg.Go(func() {
+		defer f.srv.deaf()
 		for {
 			c, err := f.listener.Accept()
 			switch {
 			case err == nil:
 				f.begin(c)
 			case errors.Is(err, net.ErrClosed):
+				return
+			case errors.Is(err, os.ErrDeadlineExceeded):
+				_ = f.listener.Close()
 				return
 			default:
 				f.srv.log.Warn("TLS accept failed", "error", err)
@@ -107,7 +113,7 @@ func (f *tlsFront) run(c net.Conn) error {
 	if err != nil {
 		return err
 	}
-	splice(outer, inner)
+	f.splice(outer, inner)
 	return nil
 }
 
@@ -118,7 +124,7 @@ type halfCloser interface {
 }
 
 // splice copies in both directions until both have ended, then closes both sides.
-func splice(outer *tls.Conn, innerConn net.Conn) {
+func (f *tlsFront) splice(outer *tls.Conn, innerConn net.Conn) {
 	inner := innerConn.(halfCloser) // a Unix socket in both engines
 	var in sync.WaitGroup
 	in.Go(func() {
@@ -131,7 +137,7 @@ func splice(outer *tls.Conn, innerConn net.Conn) {
 	}
 	// The loop has hung up, perhaps closed: it would discard input for DrainMs at most, so nothing is worth
 	// waiting for after that, least of all a peer that says nothing more.
-	_ = outer.SetReadDeadline(time.Now().Add(2 * DrainMs * time.Millisecond))
+	_ = outer.SetReadDeadline(time.Now().Add(2 * time.Duration(f.srv.lingerNs())))
 	in.Wait()
 	_ = inner.Close()
 	_ = outer.Close()
@@ -170,7 +176,7 @@ func (s stallLimit) Write(p []byte) (int, error) {
 func (f *tlsFront) track(c net.Conn) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.draining {
+	if f.closed {
 		return false
 	}
 	f.conns[c] = true
@@ -182,7 +188,7 @@ func (f *tlsFront) shaken(c net.Conn) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.conns[c] = false
-	return !f.draining
+	return !f.closed
 }
 
 func (f *tlsFront) untrack(c net.Conn) {
@@ -191,8 +197,14 @@ func (f *tlsFront) untrack(c net.Conn) {
 	delete(f.conns, c)
 }
 
-// drain stops accepting and ends handshakes; established connections go on.
-func (f *tlsFront) drain() { f.end(func(shaking bool) bool { return shaking }) }
+// drain stops accepting, and after a while ends handshakes; established connections go on.
+func (f *tlsFront) drain() {
+	if f == nil {
+		return
+	}
+	_ = f.listener.SetDeadline(time.Now().Add(LastAcceptMs * time.Millisecond))
+	time.AfterFunc(LastHandshakeMs*time.Millisecond, func() { f.end(func(shaking bool) bool { return shaking }) })
+}
 
 // abort ends everything. The goroutines may take until the loops have ended their side.
 func (f *tlsFront) abort() { f.end(func(bool) bool { return true }) }
@@ -212,7 +224,7 @@ func (f *tlsFront) end(which func(shaking bool) bool) {
 	_ = f.listener.Close()
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.draining = true
+	f.closed = true
 	for c, shaking := range f.conns {
 		if which(shaking) {
 			_ = c.Close()

@@ -88,7 +88,12 @@ func newUringEngine(s *Server) (engine, error) {
 func (u *uringLoop) run(ready chan<- error) {
 	// Never unlocked: the thread ends with the goroutine, and takes the kernel's side of the ring along.
 	runtime.LockOSThread()
-	defer u.accept.close()
+	defer func() {
+		if u.accept.listener != nil {
+			u.accept.close()
+			u.l.srv.deaf()
+		}
+	}()
 	err := u.setUp()
 	ready <- err
 	if err != nil {
@@ -317,7 +322,7 @@ func (u *uringLoop) refuse(fd int, counted bool) {
 // Shutdown it only closes fd.
 func (l *Loop) Inject(fd int) {
 	u, ok := l.sys.(*uringLoop)
-	if !ok || !l.srv.admit() {
+	if !ok || l.Draining() || !l.srv.admit() {
 		_ = unix.Close(fd)
 		return
 	}

@@ -20,8 +20,8 @@ import (
 )
 
 // A node of a cluster: the same engine and log, with Raft between the loops and the log. The order of a start is log,
-// raft, loops; committed frames wait for the loops. The order of a stop is leadership away, raft, the last checkpoint (the
-// loops must still be there to be asked), loops, log.
+// raft, loops; committed frames wait for the loops. The order of a stop is leadership away, clients away, raft, the last
+// checkpoint (the loops must still be there to be asked), loops, log.
 
 // cluster is this node's part in its cluster. It implements api.Cluster.
 type cluster struct {
@@ -117,8 +117,8 @@ func restart() error {
 	return fmt.Errorf("start over: %w", syscall.Exec(path, os.Args, os.Environ()))
 }
 
-// stop hands leadership over and ends raft; what is parked is answered on the way.
-func (cl *cluster) stop(timeout time.Duration) {
+// handOver makes another node the leader, if this one is.
+func (cl *cluster) handOver(timeout time.Duration) {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	if cl.node.Leading() {
@@ -126,6 +126,12 @@ func (cl *cluster) stop(timeout time.Duration) {
 			cl.logger.Warn("leadership was not handed over; the others will elect a leader", "error", err)
 		}
 	}
+}
+
+// stop ends raft; what is parked is answered on the way.
+func (cl *cluster) stop(timeout time.Duration) {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
 	if err := cl.node.Shutdown(ctx); err != nil {
 		cl.logger.Warn("raft did not stop cleanly", "error", err)
 	}

@@ -37,7 +37,7 @@ func TestReadmeClusterCommandsAreReal(t *testing.T) {
 	if len(r.blocks) != 3 || len(r.table) != 7 {
 		t.Fatalf("%d blocks and %d commands in the table", len(r.blocks), len(r.table))
 	}
-	noCommand := regexp.MustCompile(`^(RF_[A-Z_]+(=1)?|id:host:raft_port:priority\[:http_port\[:https_port\]\]|[a-z]+_(port|key)|ca\.crt|durable|synced|"durable":true|Retry-After)$`)
+	noCommand := regexp.MustCompile(`^(RF_[A-Z_]+(=1)?|id:host:raft_port:priority\[:http_port\[:https_port\]\]|[a-z]+_(port|key)|ca\.crt|durable|synced|"durable":true|Retry-After|Connection: close)$`)
 	var help strings.Builder
 	if err := config.Help(&help); err != nil {
 		t.Fatal(err)

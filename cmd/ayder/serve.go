@@ -85,7 +85,7 @@ func serveWith(c *config.Config, logger *slog.Logger, tokens *auth.Holder) error
 		return errors.Join(fmt.Errorf("the %s backend has %d loops, not %d: %s", listener.Backend(), len(listener.Loops()), c.Loops, listener.Reason()),
 			listener.Shutdown(context.Background()), st.close())
 	}
-	stopSignals := handleSignals(c, logger, tokens, func() { st.leave(c.ShutdownTimeout); shutdown(c, logger, listener) })
+	stopSignals := handleSignals(c, logger, tokens, func() { stop(c, logger, st, listener) })
 	logger.Info("serving", "listen", listener.Addr().String(), "backend", listener.Backend(), "reason", listener.Reason(),
 		"io_uring", uring.Implementation(), "loops", c.Loops, "data", c.DataDir)
 	err = listener.Serve()
@@ -117,6 +117,7 @@ func apiOptions(c *config.Config, st *store, tokens *auth.Holder, e *metrics.Exp
 		},
 		Loops: c.Loops, CommitsInFlight: c.CommitsInFlight, CommitTimeoutNs: int64(c.CommitTimeout),
 		HeaderNs: int64(c.HeadTimeout), IdleNs: int64(c.IdleTimeout), DefaultPartitions: uint32(c.PartitionsDefault),
+		LastCallNs: int64(min(lastCall, c.ShutdownTimeout/4)),
 		AutoCreate: c.AutoCreate, ServerTiming: c.ServerTiming, CommitIsLast: c.CommitIs == "last", CORSOrigin: c.CORSOrigin,
 	}
 	if st.cluster != nil {
@@ -148,6 +149,21 @@ func handleSignals(c *config.Config, logger *slog.Logger, tokens *auth.Holder, s
 		}
 	}()
 	return func() { signal.Stop(ch); close(done) }
+}
+
+// stop ends the server. A node of a cluster first gives leadership away and lets its clients go, all of whom it tells where to turn
+// to as long as raft runs; what raft's end then leaves unanswered is answered, for which the loops must still be there.
+func stop(c *config.Config, logger *slog.Logger, st *store, listener *netpoll.Server) {
+	if st.cluster != nil {
+		st.cluster.handOver(c.ShutdownTimeout)
+		ctx, cancel := context.WithTimeout(context.Background(), c.ShutdownTimeout/2)
+		defer cancel()
+		if err := listener.Drain(ctx); err != nil {
+			logger.Info("connections are left: the cluster is left now", "error", err)
+		}
+		st.leave(c.ShutdownTimeout)
+	}
+	shutdown(c, logger, listener)
 }
 
 func shutdown(c *config.Config, logger *slog.Logger, s *netpoll.Server) {
@@ -228,6 +244,10 @@ func observeNetwork(s *metrics.Sample, n *netpoll.Server) {
 		s.Network.BytesSent += uint64(st.BytesOut)
 	}
 }
+
+// lastCall is how long idle connections stay open for one more request when the server stops: most clients that use a connection
+// at all send something within it, and an operator does not mind the wait.
+const lastCall = time.Second
 
 // checkpointTimeout bounds the wait for the loops when a checkpoint is made.
 const checkpointTimeout = time.Minute

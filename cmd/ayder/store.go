@@ -190,9 +190,6 @@ func (st *store) close() error {
 
 // leave ends this node's part in its cluster, while its loops still run.
 func (st *store) leave(timeout time.Duration) {
-	if st.cluster == nil {
-		return
-	}
 	st.cluster.stop(timeout)
 	st.mark(st.cluster.node.Applied())
 }
