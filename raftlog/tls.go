@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"slices"
+	"sync/atomic"
 	"time"
 )
 
@@ -20,6 +21,42 @@ import (
 //
 // A refusal is one line in the log of the node that refuses (refusalText): foreign CA, expired, none, another's name, no TLS
 // at all. A repeated refusal is repeated in the log every ten seconds.
+
+// TLS is what a node shows and believes, read from files, and again when it is told to. Both take effect with the next
+// connection; those that exist go on.
+type TLS struct {
+	caFile, certFile, keyFile, nodeID string
+
+	now atomic.Pointer[tlsConfigs] // swapped by Reload; read by every handshake
+}
+
+type tlsConfigs struct{ server, client *tls.Config }
+
+// LoadTLS reads PEM files, see TLSConfigs.
+func LoadTLS(caFile, certFile, keyFile, nodeID string) (*TLS, error) {
+	t := &TLS{caFile: caFile, certFile: certFile, keyFile: keyFile, nodeID: nodeID}
+	return t, t.Reload()
+}
+
+// Reload reads the files again. After an error what was read before stays in force.
+func (t *TLS) Reload() error {
+	server, client, err := TLSConfigs(t.caFile, t.certFile, t.keyFile, t.nodeID)
+	if err == nil {
+		t.now.Store(&tlsConfigs{server, client})
+	}
+	return err
+}
+
+// Server is for the listener, for its whole life.
+func (t *TLS) Server() *tls.Config {
+	return &tls.Config{
+		MinVersion:         tls.VersionTLS13,
+		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return t.now.Load().server, nil },
+	}
+}
+
+// Client is for the next connection that is dialed.
+func (t *TLS) Client() *tls.Config { return t.now.Load().client }
 
 // TLSConfigs reads PEM files: the CA's certificate, this node's certificate, with those between it and the CA behind it if
 // there are any, and its key. server is for the listener,

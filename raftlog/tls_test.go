@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/big"
@@ -365,6 +366,69 @@ func TestOwnCertificate(t *testing.T) {
 			t.Errorf("%s: %v", c.name, err)
 		}
 	}
+}
+
+// TestTLSIsReadAgain: the next connection shows what the files hold, from both ends, and files that are no good change nothing.
+func TestTLSIsReadAgain(t *testing.T) {
+	ca := newTestCA(t)
+	cert, key := ca.node("a", nil)
+	own, err := LoadTLS(ca.file, cert, key, "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := own.Server() // as the listener has it, once
+	seen := func() (asServer, asClient string) {
+		peer, peerClient := ca.configs("b")
+		asServer, _ = handshake(t, server, peerClient)
+		_, asClient = handshake(t, peer, own.Client())
+		return asServer, asClient
+	}
+	first, _ := seen()
+	again, _ := ca.node("a", nil)
+	for _, spoil := range []func(){
+		func() { rename(t, again, cert) }, // of another key
+		func() { rename(t, ca.write("x", "CERTIFICATE", []byte("garbage")), cert) },
+		func() { _ = os.Remove(cert) },
+	} {
+		spoil()
+		if own.Reload() == nil {
+			t.Error("bad files were taken over")
+		}
+		if asServer, asClient := seen(); asServer != first || asClient != first {
+			t.Error("something else is shown after bad files")
+		}
+	}
+	newCert, newKey := ca.node("a", nil)
+	rename(t, newCert, cert)
+	rename(t, newKey, key)
+	if err := own.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	if asServer, asClient := seen(); asServer == first || asClient != asServer {
+		t.Error("the new certificate is not shown by both ends")
+	}
+}
+
+func rename(t *testing.T, from, to string) {
+	t.Helper()
+	if err := os.Rename(from, to); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// handshake returns the certificates that were shown by the server and by the client.
+func handshake(t *testing.T, server, client *tls.Config) (byServer, byClient string) {
+	t.Helper()
+	near, far := net.Pipe()
+	defer near.Close()
+	defer far.Close()
+	s, c := tls.Server(near, server), tls.Client(far, client)
+	done := make(chan error, 1)
+	go func() { done <- s.Handshake() }()
+	if err := errors.Join(c.Handshake(), <-done); err != nil {
+		t.Fatal(err)
+	}
+	return string(c.ConnectionState().PeerCertificates[0].Raw), string(s.ConnectionState().PeerCertificates[0].Raw)
 }
 
 // TestCloseDoesNotSayGoodbye: a TLS connection whose peer does not read must not keep Close waiting.

@@ -28,6 +28,7 @@ type cluster struct {
 	node    *raftlog.Node
 	concern int
 	logger  *slog.Logger
+	tls     *raftlog.TLS // nil: plain TCP between the nodes
 
 	face *api.Server
 	mu   sync.Mutex // what is told to face comes one after the other
@@ -37,7 +38,7 @@ type cluster struct {
 func (st *store) startNode(c *config.Config, face *api.Server) error {
 	h, cl := c.HA, st.cluster
 	cl.face = face
-	listener, dial, err := peerNetwork(h)
+	listener, dial, err := cl.peerNetwork(h)
 	if err != nil {
 		return err
 	}
@@ -56,7 +57,7 @@ func (st *store) startNode(c *config.Config, face *api.Server) error {
 }
 
 // peerNetwork is how nodes reach each other: TCP, or TLS where it is configured.
-func peerNetwork(h *config.HA) (net.Listener, func(context.Context, string) (net.Conn, error), error) {
+func (cl *cluster) peerNetwork(h *config.HA) (net.Listener, func(context.Context, string) (net.Conn, error), error) {
 	listener, err := net.Listen("tcp", h.RaftListen())
 	if err != nil {
 		return nil, nil, fmt.Errorf("listen for the other nodes: %w", err)
@@ -67,16 +68,15 @@ func peerNetwork(h *config.HA) (net.Listener, func(context.Context, string) (net
 	if h.TLS == nil {
 		return listener, plain, nil
 	}
-	server, client, err := raftlog.TLSConfigs(h.TLS.CA, h.TLS.Cert, h.TLS.Key, h.NodeID)
-	if err != nil {
+	if cl.tls, err = raftlog.LoadTLS(h.TLS.CA, h.TLS.Cert, h.TLS.Key, h.NodeID); err != nil {
 		return nil, nil, errors.Join(err, listener.Close())
 	}
-	return tls.NewListener(listener, server), func(ctx context.Context, addr string) (net.Conn, error) {
+	return tls.NewListener(listener, cl.tls.Server()), func(ctx context.Context, addr string) (net.Conn, error) {
 		conn, err := plain(ctx, addr)
 		if err != nil {
 			return nil, err
 		}
-		return tls.Client(conn, client), nil
+		return tls.Client(conn, cl.tls.Client()), nil
 	}, nil
 }
 

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -24,7 +23,7 @@ import (
 
 // Serving: settings in, server up, signals, server down. Opened in the order store, HTTP face, listener and closed
 // in the opposite one, so that a request never meets a part that is not there. SIGTERM and SIGINT drain,
-// SIGHUP reads the token file again.
+// SIGHUP reads tokens and certificates again (reload.go).
 
 // serve runs a server until SIGTERM or SIGINT.
 func serve(args []string) error {
@@ -72,7 +71,8 @@ func serveWith(c *config.Config, logger *slog.Logger, tokens *auth.Holder) error
 	face := api.NewServer(o)
 	checkpoint := face.Checkpoint
 	st.checkpointer.Store(&checkpoint)
-	listener, err = listen(c, logger, face)
+	held := &secrets{c: c, logger: logger, tokens: tokens}
+	listener, err = listen(c, held, face)
 	if err != nil {
 		return errors.Join(err, st.close())
 	}
@@ -80,12 +80,13 @@ func serveWith(c *config.Config, logger *slog.Logger, tokens *auth.Holder) error
 		if err := st.startNode(c, face); err != nil {
 			return errors.Join(err, listener.Shutdown(context.Background()), st.close())
 		}
+		held.nodes = st.cluster.tls
 	}
 	if len(listener.Loops()) != c.Loops {
 		return errors.Join(fmt.Errorf("the %s backend has %d loops, not %d: %s", listener.Backend(), len(listener.Loops()), c.Loops, listener.Reason()),
 			listener.Shutdown(context.Background()), st.close())
 	}
-	stopSignals := handleSignals(c, logger, tokens, func() { stop(c, logger, st, listener) })
+	stopSignals := handleSignals(c, held, func() { stop(c, logger, st, listener) })
 	logger.Info("serving", "listen", listener.Addr().String(), "backend", listener.Backend(), "reason", listener.Reason(),
 		"io_uring", uring.Implementation(), "loops", c.Loops, "data", c.DataDir)
 	err = listener.Serve()
@@ -93,18 +94,16 @@ func serveWith(c *config.Config, logger *slog.Logger, tokens *auth.Holder) error
 	return errors.Join(err, st.close())
 }
 
-func listen(c *config.Config, logger *slog.Logger, h netpoll.Handler) (*netpoll.Server, error) {
+func listen(c *config.Config, held *secrets, h netpoll.Handler) (_ *netpoll.Server, err error) {
 	o := netpoll.Options{
 		Addr: c.Listen, Backend: c.Backend, Loops: c.Loops, ConnsMax: c.ConnsMax, OutputMax: c.OutputBytesMax,
-		InputMax: c.HeadBytesMax + int(c.BodyBytesMax), Logger: logger,
+		InputMax: c.HeadBytesMax + int(c.BodyBytesMax), Logger: held.logger,
 	}
 	if c.TLSCert != "" {
-		cert, err := tls.LoadX509KeyPair(c.TLSCert, c.TLSKey)
-		if err != nil {
-			return nil, fmt.Errorf("TLS certificate: %w", err)
+		if held.https, err = loadKeyPair(c.TLSCert, c.TLSKey); err != nil {
+			return nil, err
 		}
-		o.TLSAddr = c.TLSListen
-		o.TLSConfig = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
+		o.TLSAddr, o.TLSConfig = c.TLSListen, held.https.config()
 	}
 	return netpoll.Listen(o, h)
 }
@@ -127,9 +126,9 @@ func apiOptions(c *config.Config, st *store, tokens *auth.Holder, e *metrics.Exp
 	return o
 }
 
-// handleSignals drains on SIGTERM and SIGINT and reads the token file again on SIGHUP. The result
+// handleSignals drains on SIGTERM and SIGINT and reads tokens and certificates again on SIGHUP. The result
 // ends it.
-func handleSignals(c *config.Config, logger *slog.Logger, tokens *auth.Holder, stop func()) func() {
+func handleSignals(c *config.Config, held *secrets, stop func()) func() {
 	ch := make(chan os.Signal, 4)
 	signal.Notify(ch, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	done := make(chan struct{})
@@ -138,10 +137,10 @@ func handleSignals(c *config.Config, logger *slog.Logger, tokens *auth.Holder, s
 			select {
 			case sig := <-ch:
 				if sig == syscall.SIGHUP {
-					reloadTokens(c, logger, tokens)
+					held.reload()
 					continue
 				}
-				logger.Info("stopping: open requests are finished first", "signal", sig.String(), "timeout", c.ShutdownTimeout)
+				held.logger.Info("stopping: open requests are finished first", "signal", sig.String(), "timeout", c.ShutdownTimeout)
 				go stop()
 			case <-done:
 				return
@@ -172,29 +171,6 @@ func shutdown(c *config.Config, logger *slog.Logger, s *netpoll.Server) {
 	if err := s.Shutdown(ctx); err != nil {
 		logger.Warn("connections were cut off at shutdown", "error", err)
 	}
-}
-
-func loadTokens(c *config.Config) (*auth.Tokens, error) {
-	switch {
-	case c.BearerTokensFile != "":
-		return auth.ParseFile(c.BearerTokensFile)
-	case c.DevMode():
-		return auth.Dev(), nil
-	}
-	return auth.Parse(string(c.BearerTokens))
-}
-
-func reloadTokens(c *config.Config, logger *slog.Logger, tokens *auth.Holder) {
-	if c.BearerTokensFile == "" {
-		return
-	}
-	t, err := loadTokens(c)
-	if err != nil {
-		logger.Error("the token file was not taken over; the tokens before stay in force", "error", err)
-		return
-	}
-	tokens.Swap(t)
-	logger.Info("tokens read again", "tokens", t.Len())
 }
 
 // fitLoops settles the number of loops before anything is divided by it: evio serves one.
