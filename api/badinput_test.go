@@ -19,7 +19,7 @@ import (
 
 // statuses are those that the contract gives to errors.
 var statuses = []int{
-	307, 400, 401, 403, 404, 405, 408, 409, 410, 412, 413, 414, 415, 416, 417, 431, 500, 501, 503, 504, 505, 507,
+	307, 400, 401, 403, 404, 405, 408, 409, 410, 412, 413, 414, 415, 416, 417, 429, 431, 500, 501, 503, 504, 505, 507,
 }
 
 // refusal is an answer that has the documented shape of an error.
@@ -563,7 +563,7 @@ func TestBadProduces(t *testing.T) {
 	}
 	for _, path := range []string{"/broker/topics/t/produce", "/broker/topics/t/produce-ndjson"} {
 		f.refused("POST", path, strings.Repeat("1", 1001)).want(t, path, 413, "body_too_large", "")
-		f.refused("POST", path, "1", "Content-Encoding", "gzip").want(t, path, 415, "unsupported_encoding", "")
+		f.refused("POST", path, "1", "Content-Encoding", "br").want(t, path, 415, "unsupported_encoding", "")
 		f.refused("POST", path, "1", many(headersMax+1)...).want(t, path, 400, "bad_message_header", "")
 		f.refused("POST", path, "1", "X-Ayder-H-"+strings.Repeat("n", 257), "v").want(t, path, 400, "bad_message_header", "")
 		c, r := f.dial()

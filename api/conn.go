@@ -135,6 +135,9 @@ func (c *conn) early(req *httpparse.Request, head []byte, have int) (refused boo
 	x := c.exchange(req, head, nil)
 	l.unescaped = l.unescaped[:0]
 	err := l.resolve(x)
+	if err == nil && x.route != nil {
+		err = x.checkEncoding()
+	}
 	if err == nil && req.Expect100 && x.route != nil && x.route.where == leaderOnly && !l.leading() {
 		err = l.redirect(x)
 	}
@@ -227,7 +230,7 @@ func (c *conn) exchange(req *httpparse.Request, head, body []byte) *exchange {
 	x := &l.x
 	at := now()
 	*x = exchange{
-		meta: meta{first: c.firstAt, complete: at, started: at},
+		meta: meta{first: c.firstAt, complete: at, started: at, origin: l.server.cors.of(req)},
 		conn: c, head: head, body: body, req: req,
 	}
 	if req.Method == httpparse.HEAD {

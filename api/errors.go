@@ -56,6 +56,7 @@ var (
 	errBadKey         = &Error{Status: 400, Code: "bad_key", Message: "The key is too long"}
 	errBadHeader      = &Error{Status: 400, Code: "bad_message_header", Message: "A message header is too long or there are too many"}
 	errBadMember      = &Error{Status: 400, Code: "bad_member", Message: "The node is not described well enough"}
+	errBadGzip        = &Error{Status: 400, Code: "bad_gzip", Message: "The request body is not what its Content-Encoding says"}
 	errNotOffered     = &Error{Status: 400, Code: "not_offered", Message: "This is not offered yet"}
 	errUnauthorized   = &Error{Status: 401, Code: "unauthorized", Message: "A valid token is required", Header: "WWW-Authenticate: Bearer realm=\"ayder\"\r\n"}
 	errForbidden      = &Error{Status: 403, Code: "forbidden", Message: "The token does not allow this"}
@@ -73,7 +74,8 @@ var (
 	errExpected       = &Error{Status: 412, Code: "unexpected_offset", Message: "expected_offset is not the partition's next offset"}
 	errTooLarge       = &Error{Status: 413, Code: "body_too_large", Message: "The request body is too large"}
 	errAboveEnd       = &Error{Status: 416, Code: "offset_out_of_range", Message: "The offset is above the partition's end"}
-	errEncoding       = &Error{Status: 415, Code: "unsupported_encoding", Message: "The request body has a content coding that is not supported"}
+	errEncoding       = &Error{Status: 415, Code: "unsupported_encoding", Message: "The request body has a content coding that is not supported here"}
+	errRateLimited    = &Error{Status: 429, Code: "rate_limited", Message: "The token's limit is used up; try again after Retry-After", RetryAfter: 1}
 	errStorage        = &Error{Status: 500, Code: "storage_failed", Message: "The log stopped after a failed write or sync; reads go on, writes need a restart"}
 	errDamaged        = &Error{Status: 500, Code: "storage_damaged", Message: "Stored messages failed their checksum; run ayder check"}
 	errInternal       = &Error{Status: 500, Code: "internal", Message: "A bug in the server"}
@@ -93,7 +95,7 @@ var errorList = []*Error{
 	errBadTopic, errBadPartitions, errBadGroup, errBadKey, errBadHeader, errNotOffered, errUnauthorized, errForbidden, errNotFound,
 	errUnknownTopic, errPartition, errMethod, errHeadTimeout, errTopicExists, errBelowFloor, errExpected, errTooLarge, errAboveEnd,
 	errEncoding, errStorage, errDamaged, errInternal, errOverloaded, errStarting, errNoLeader, errLeadershipLost, errCommitTimeout, errNoSpace,
-	errRedirect, errNoHTTPS, errNotClustered, errNodeConflict, errBadMember, errUnknownNode, errChange,
+	errRedirect, errNoHTTPS, errNotClustered, errNodeConflict, errBadMember, errUnknownNode, errChange, errRateLimited, errBadGzip,
 }
 
 // What a Log, a Reader and a Cluster may answer; the program that wires them translates their errors into these.

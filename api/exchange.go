@@ -3,6 +3,7 @@ package api
 import (
 	"bytes"
 	"strings"
+	"time"
 
 	"ayder/engine"
 	"ayder/httpparse"
@@ -29,6 +30,7 @@ type exchange struct {
 	refusal   *Error // what a parked refusal will say
 	confirmed bool   // this node led after the request had come
 	waited    waited // for messages (longpoll.go)
+	inflated  bool   // body is what the client compressed
 	lines     lines  // what reading an NDJSON body found, once it was read
 }
 
@@ -38,7 +40,7 @@ func (x *exchange) cloned() *exchange {
 		return x
 	}
 	return &exchange{
-		meta: x.meta, conn: x.conn, clone: true, pinned: x.pinned, pin: x.pin, confirmed: x.confirmed, waited: x.waited, lines: x.lines,
+		meta: x.meta, conn: x.conn, clone: true, pinned: x.pinned, pin: x.pin, confirmed: x.confirmed, waited: x.waited, lines: x.lines, inflated: x.inflated,
 		head: bytes.Clone(x.head), body: bytes.Clone(x.body),
 	}
 }
@@ -124,6 +126,11 @@ func (l *loop) dispatch(x *exchange) (reply, error) {
 	if err := l.resolve(x); err != nil {
 		return reply{}, err
 	}
+	if !x.clone {
+		if err := l.ration(x); err != nil {
+			return reply{}, err
+		}
+	}
 	if x.route == nil {
 		return reply{status: 204, header: x.conn.preflight}, nil
 	}
@@ -137,6 +144,9 @@ func (l *loop) dispatch(x *exchange) (reply, error) {
 		if waits, err := l.enter(x); waits || err != nil {
 			return reply{later: true}, err
 		}
+	}
+	if waits, err := l.inflate(x); waits || err != nil {
+		return reply{later: true}, err
 	}
 	r, err := x.route.handler(l, x)
 	if err != nil && err != errStall && err != ErrNotLeader {
@@ -187,7 +197,7 @@ func (l *loop) resolve(x *exchange) error {
 // noMethod answers a path that exists without this method: OPTIONS or 405.
 func (l *loop) noMethod(x *exchange, n *node) error {
 	if x.req.Method == httpparse.OPTIONS {
-		x.conn.preflight = "Allow: " + n.allow + "\r\n" + l.server.preflight(n)
+		x.conn.preflight = "Allow: " + n.allow + "\r\n" + l.server.cors.preflight(n, x.req)
 		return nil
 	}
 	e := *errMethod
@@ -297,6 +307,21 @@ func (l *loop) authorize(x *exchange, r *route) (*auth.Scope, error) {
 		return nil, errForbidden.with("the token is for names with a prefix; this call concerns all")
 	}
 	return scope, nil
+}
+
+// ration takes the request, which is executed for the first time, off its token's limits.
+func (l *loop) ration(x *exchange) error {
+	if x.scope == nil || x.scope.Limit() == nil {
+		return nil
+	}
+	wait := x.scope.Limit().Take(x.started, len(x.body))
+	if wait == 0 {
+		return nil
+	}
+	l.counters.RateLimited.Add(1)
+	e := *errRateLimited
+	e.RetryAfter = int((wait + time.Second - 1) / time.Second)
+	return &e
 }
 
 // mayAdmin tells whether the request's token has the role admin.

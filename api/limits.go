@@ -50,6 +50,12 @@ const (
 	answerBytesKept   = 1 << 20                // scratch memory a loop keeps
 )
 
+// Limits of what stands before the handlers.
+const (
+	inlineInflateBytes = 64 << 10 // a gzip body that is, or becomes, larger is inflated off the loop
+	corsOriginsMax     = 255      // origins that web pages may call from
+)
+
 // FrameBytesMax is the largest frame that a request within these limits may become. The one that
 // opens a batch may be as large as this, the others only fill up to batchBytesSoft. Every line of an
 // NDJSON body costs a record header besides: a body near the limit whose lines are shorter than

@@ -54,6 +54,8 @@ type loop struct {
 	unescaped []byte   // decoded parts of the request being executed
 	headers   []byte   // its message headers
 	body      []byte   // answer being made
+	inflater  *inflater
+	inflated  []byte // its body, where that came compressed
 	message   record.Record
 
 	recorder *timing.Recorder

@@ -37,9 +37,6 @@ func produce(l *loop, x *exchange) (reply, error) {
 // partition means that reply and error are the handler's result. extra is what encoding adds to
 // the body beyond one record.
 func (l *loop) target(x *exchange, extra int) (*engine.Partition, *commit, reply, error) {
-	if e := x.req.ContentEncoding; len(e) > 0 && !httpparse.EqualFold(e, "identity") {
-		return nil, nil, reply{}, errEncoding
-	}
 	t := l.server.options.Engine.Topic(x.args.topic)
 	if t == nil {
 		r, err := l.autoCreate(x)

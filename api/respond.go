@@ -69,7 +69,7 @@ func (l *loop) render(dst []byte, m *meta, durable int64, r *reply) []byte {
 		dst = appendContent(dst, r)
 	}
 	dst = l.appendTimings(dst, m, durable, at)
-	dst = append(dst, l.server.cors...)
+	dst = append(dst, l.server.cors.header(m.origin)...)
 	dst = append(dst, r.header...)
 	switch {
 	case m.flags&wantsClose != 0:
@@ -174,6 +174,7 @@ var statusTexts = map[int]string{
 	415: "HTTP/1.1 415 Unsupported Media Type\r\n",
 	416: "HTTP/1.1 416 Range Not Satisfiable\r\n",
 	417: "HTTP/1.1 417 Expectation Failed\r\n",
+	429: "HTTP/1.1 429 Too Many Requests\r\n",
 	431: "HTTP/1.1 431 Request Header Fields Too Large\r\n",
 	500: "HTTP/1.1 500 Internal Server Error\r\n",
 	501: "HTTP/1.1 501 Not Implemented\r\n",

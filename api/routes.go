@@ -28,6 +28,7 @@ type route struct {
 	handler handler
 
 	global    bool // a token that reaches only names with a prefix does not suffice
+	gzip      bool // the body may be compressed
 	pipelines bool // may be executed while earlier answers on its connection are still owed
 
 	id   int       // index in the table, the number under which timings are recorded
@@ -37,8 +38,8 @@ type route struct {
 // table is every call that the server has. HEAD works wherever GET does, OPTIONS everywhere.
 func table() []route {
 	return []route{
-		{method: httpparse.POST, path: "/broker/topics/{topic}/produce", role: auth.Write, params: produceParams, pipelines: true, where: leaderOnly, handler: produce},
-		{method: httpparse.POST, path: "/broker/topics/{topic}/produce-ndjson", role: auth.Write, params: produceParams | pEnvelope, pipelines: true, where: leaderOnly, handler: produceNDJSON},
+		{method: httpparse.POST, path: "/broker/topics/{topic}/produce", role: auth.Write, params: produceParams, gzip: true, pipelines: true, where: leaderOnly, handler: produce},
+		{method: httpparse.POST, path: "/broker/topics/{topic}/produce-ndjson", role: auth.Write, params: produceParams | pEnvelope, gzip: true, pipelines: true, where: leaderOnly, handler: produceNDJSON},
 		{method: httpparse.GET, path: "/broker/consume/{topic}/{group}/{partition}", role: auth.Read, params: consumeParams, where: linearizable, handler: consume},
 		{method: httpparse.POST, path: "/broker/commit", role: auth.Read, pipelines: true, where: leaderOnly, handler: commitOffset},
 		{method: httpparse.POST, path: "/broker/topics", role: auth.Admin, where: leaderOnly, handler: createTopic},

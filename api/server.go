@@ -67,7 +67,7 @@ type Options struct {
 	AutoCreate        bool
 	ServerTiming      bool
 	CommitIsLast      bool   // clients commit the last offset processed, not the next one to read
-	CORSOrigin        string // empty: no CORS
+	CORSOrigin        string // origins joined by commas; empty: no CORS
 }
 
 // commitIn translates a client's committed offset to ours, commitOut ours to a client's.
@@ -92,7 +92,7 @@ type Server struct {
 	loops    []*loop        // set by each loop for itself; nobody goes on before all are
 	starting sync.WaitGroup // the loops that are not
 	readers  *readers
-	cors     string        // header lines of every answer
+	cors     corsLines
 	started  chan struct{} // closed when all loops have begun
 	stopped  chan struct{} // closed when all have ended
 	lifetime context.Context
@@ -111,22 +111,8 @@ func NewServer(o Options) *Server {
 	s.lifetime, s.end = context.WithCancel(context.Background())
 	s.starting.Add(o.Loops)
 	s.readers = newReaders(o.NewReader)
-	if o.CORSOrigin != "" {
-		s.cors = "Access-Control-Allow-Origin: " + o.CORSOrigin + "\r\n"
-		if o.CORSOrigin != "*" {
-			s.cors += "Vary: Origin\r\n"
-		}
-	}
+	s.cors = newCORS(o.CORSOrigin)
 	return s
-}
-
-// preflight is what OPTIONS answers besides Allow.
-func (s *Server) preflight(n *node) string {
-	if s.cors == "" {
-		return ""
-	}
-	return "Access-Control-Allow-Methods: " + n.allow +
-		"\r\nAccess-Control-Allow-Headers: Authorization, Content-Type\r\nAccess-Control-Max-Age: 600\r\n"
 }
 
 // Start prepares a loop and waits for the others: from the first request on, any of them may be

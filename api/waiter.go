@@ -20,6 +20,7 @@ type meta struct {
 	appended int64 // handler done
 	route    uint16
 	flags    metaFlags
+	origin   uint8 // which of the configured origins it comes from (cors.go)
 }
 
 type metaFlags uint8

@@ -5,8 +5,13 @@
 //
 //	RF_BEARER_TOKENS = token *( ":" token )          one line per token in a file, "#" starts a comment line
 //	token            = secret [ "@" scope ]          no scope: everything
-//	scope            = role *( "+" role ) [ "/" prefix ]
+//	scope            = role *( "+" role ) [ "/" prefix ] *( ";" limit )
+//	limit            = "rate=" N "/s"                requests per second; N may end in K or M
+//	                 | "burst=" N                    requests at once after a pause; as many as in one second unless given
+//	                 | "bytes=" N "/s"               bytes of request bodies per second, as they are sent; N may end in K, M, G, KiB, MiB or GiB
 //	role             = "read" | "write" | "admin"    a role does not contain another
+//
+// For example secret@read+write/orders.;rate=1000/s;burst=2000;bytes=10M/s. A token without limits has none.
 //
 // The scope starts at the last "@", so that a scoped secret may contain one. The prefix restricts
 // the names of topics and KV namespaces. Anything that is not understood refuses to start: a typing

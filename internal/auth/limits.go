@@ -10,6 +10,13 @@ const (
 	// PrefixBytesMax is the longest scope prefix, in bytes: the longest topic name.
 	PrefixBytesMax = 249
 
+	// burstSecondsMax is how long a bucket may take to fill, in seconds: a day.
+	burstSecondsMax = 86_400
+
+	// countMax and bytesMax are the highest limits, per second.
+	countMax = 1_000_000_000
+	bytesMax = 1 << 40
+
 	// basicBytesMax is the longest user-name-and-secret that Basic carries, in bytes before base64.
 	basicBytesMax = 2 * TokenBytesMax
 

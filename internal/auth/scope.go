@@ -48,7 +48,11 @@ func (r Role) String() string {
 type Scope struct {
 	roles  Role
 	prefix string
+	limit  *Limit
 }
+
+// Limit is how much the bearer may do; nil: as much as he likes.
+func (s *Scope) Limit() *Limit { return s.limit }
 
 // Allows reports whether the scope contains every role of the set.
 func (s *Scope) Allows(role Role) bool { return s.roles&role == role }
@@ -71,8 +75,16 @@ func (s *Scope) String() string {
 	return s.roles.String() + "/" + s.prefix
 }
 
-// parseScope reads role[+role…][/prefix].
+// parseScope reads role[+role…][/prefix][;limit…].
 func parseScope(text []byte) (Scope, error) {
+	text, limits, limited := bytes.Cut(text, []byte(";"))
+	var limit *Limit
+	if limited {
+		var err error
+		if limit, err = parseLimit(limits); err != nil {
+			return Scope{}, err
+		}
+	}
 	roles, prefix, restricted := bytes.Cut(text, []byte("/"))
 	if restricted && len(prefix) == 0 {
 		return Scope{}, errors.New("the prefix after the slash is empty; without a slash every name is allowed")
@@ -80,7 +92,7 @@ func parseScope(text []byte) (Scope, error) {
 	if err := checkPrefix(prefix); err != nil {
 		return Scope{}, err
 	}
-	scope := Scope{prefix: string(prefix)}
+	scope := Scope{prefix: string(prefix), limit: limit}
 	for name := range bytes.SplitSeq(roles, []byte("+")) {
 		role, err := parseRole(name)
 		if err != nil {

@@ -18,6 +18,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 )
 
@@ -104,12 +105,16 @@ func parseLines(r io.Reader) (*Tokens, error) {
 }
 
 func newTokens() *Tokens {
-	t := &Tokens{entries: make(map[uint64]*entry)}
-	rand.Read(t.salt[:]) // never fails: crypto/rand ends the process instead
-	return t
+	return &Tokens{entries: make(map[uint64]*entry), salt: salt()}
 }
 
-// add parses "secret[@scope]" and adds it.
+// salt is the same for all sets of a process, so that a token is known again in the next one.
+var salt = sync.OnceValue(func() (s [saltBytes]byte) {
+	rand.Read(s[:]) // never fails: crypto/rand ends the process instead
+	return s
+})
+
+// add parses "secret[@scope[;limits]]" and adds it.
 func (t *Tokens) add(text []byte, position int) error {
 	secret, scope := text, Scope{roles: allRoles}
 	if at := bytes.LastIndexByte(text, '@'); at >= 0 {
@@ -211,5 +216,9 @@ func NewHolder(t *Tokens) *Holder {
 // Load returns the current set. As long as Load returns the same pointer, an earlier Check holds.
 func (h *Holder) Load() *Tokens { return h.current.Load() }
 
-// Swap replaces the set and returns the one it replaced.
-func (h *Holder) Swap(t *Tokens) *Tokens { return h.current.Swap(t) }
+// Swap replaces the set and returns the one it replaced. A token that is in both goes on with what it has used of its limits. t
+// must not be in use yet, and no other Swap may run.
+func (h *Holder) Swap(t *Tokens) *Tokens {
+	t.inherit(h.current.Load())
+	return h.current.Swap(t)
+}

@@ -15,7 +15,7 @@ type Config struct {
 	TLSKey     string // file with the PEM key
 	Backend    string // "auto", "uring" or "evio"
 	Loops      int    // event loops; 0: one less than the cores, at least one (Resolve fills it in)
-	CORSOrigin string // value of Access-Control-Allow-Origin; empty: no CORS
+	CORSOrigin string // origins joined by commas, or *; empty: no CORS
 
 	// Access.
 

@@ -32,6 +32,9 @@ const (
 	// raftTimeoutMin is the least that the Raft library takes.
 	raftTimeoutMin = 5 * time.Millisecond
 
+	// originsMax bounds the origins that web pages may call from; a request's is found by comparing with each.
+	originsMax = 255
+
 	// portMax is the last TCP port.
 	portMax = 65535
 

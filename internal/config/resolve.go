@@ -9,8 +9,10 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"net/url"
 	"runtime"
 	"strconv"
+	"strings"
 )
 
 // DevMode reports whether no token is configured: the token is then "dev".
@@ -28,6 +30,7 @@ func (c *Config) Resolve() error {
 		c.resolveListen(),
 		c.resolveTLS(),
 		c.checkTokens(),
+		c.checkOrigins(),
 		c.checkSizes(),
 	)
 }
@@ -78,6 +81,24 @@ func (c *Config) addressOf(port int) string {
 		host = "127.0.0.1"
 	}
 	return net.JoinHostPort(host, strconv.Itoa(port))
+}
+
+// checkOrigins refuses what no browser sends as an origin: it would never match.
+func (c *Config) checkOrigins() error {
+	list := strings.Split(c.CORSOrigin, ",")
+	if len(list) > originsMax {
+		return fmt.Errorf("cors-origin: more than %d origins", originsMax)
+	}
+	for _, origin := range list {
+		origin = strings.TrimSpace(origin)
+		u, err := url.Parse(origin)
+		switch {
+		case origin == "*" || origin == "" && len(list) == 1:
+		case err != nil || u.Scheme == "" || u.Host == "" || u.Scheme+"://"+u.Host != origin || strings.ToLower(origin) != origin:
+			return fmt.Errorf("cors-origin: %q is not scheme://host[:port] in lower case, or *", origin)
+		}
+	}
+	return nil
 }
 
 // checkExposure refuses an address beyond loopback in dev mode, unless it is meant.

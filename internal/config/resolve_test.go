@@ -71,6 +71,12 @@ func TestResolveFaults(t *testing.T) {
 		{"--tls-cert=c --tls-key=k --tls-listen=x", nil, `tls-listen="x": want host:port`},
 		{"--tls-cert=c --tls-key=k --tls-listen=127.0.0.1:1109", nil, "listen and tls-listen are both 127.0.0.1:1109"},
 		{"--bearer-tokens-file=f", []string{"RF_BEARER_TOKENS=t"}, "RF_BEARER_TOKENS and bearer-tokens-file are both set"},
+		{"--cors-origin=example.org", nil, `cors-origin: "example.org" is not scheme://host[:port]`},
+		{"--cors-origin=https://a.example/", nil, `cors-origin: "https://a.example/" is not`},
+		{"--cors-origin=https://a.example,,https://b.example", nil, `cors-origin: "" is not`},
+		{"--cors-origin=https://A.example", nil, `cors-origin: "https://A.example" is not`},
+		{"--cors-origin=*,https://a:b@c.example", nil, `cors-origin: "https://a:b@c.example" is not`},
+		{"--cors-origin=" + strings.Repeat("https://a.example,", 255) + "*", nil, "cors-origin: more than 255 origins"},
 		{"--request-line-bytes=64KiB", nil, "request-line-bytes (64KiB) is more than head-bytes (32KiB)"},
 		{"--body-bytes=17MiB", nil, "segment-bytes (64MiB) is less than 4 times body-bytes (17MiB)"},
 	}

@@ -47,7 +47,7 @@ func listening(c *Config) []setting {
 		{"tls-key", "RF_TLS_KEY", "", text(&c.TLSKey), "file with the PEM private key"},
 		{"backend", "AYDER_BACKEND", "auto", choice(&c.Backend, "auto", "uring", "evio"), "how sockets are served; auto: io_uring where the kernel allows it"},
 		{"loops", "AYDER_LOOPS", "0", number(&c.Loops, 0, 1024), "event loops; 0: one less than the cores, at least one"},
-		{"cors-origin", "AYDER_CORS_ORIGIN", "", text(&c.CORSOrigin), "origin that browsers may call from, or *; without one no CORS"},
+		{"cors-origin", "AYDER_CORS_ORIGIN", "", text(&c.CORSOrigin), "origins that web pages may call from, joined by commas, or *; without one no CORS"},
 	}
 }
 

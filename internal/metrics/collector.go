@@ -38,6 +38,8 @@ var families = []family{
 		func(s *Sample) float64 { return float64(s.Network.ConnsRefused) }),
 	counter("auth_failures_total", "Requests without the token or the role that they need.",
 		sum(func(c *Counters) uint64 { return c.AuthFailures.Load() })),
+	counter("rate_limited_total", "Requests refused because their token's limits were used up.",
+		sum(func(c *Counters) uint64 { return c.RateLimited.Load() })),
 
 	counter("messages_appended_total", "Messages accepted.",
 		sum(func(c *Counters) uint64 { return c.MessagesAppended.Load() })),

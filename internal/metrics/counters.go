@@ -19,6 +19,7 @@ type Counters struct {
 	BytesConsumed    atomic.Uint64 // their values and keys
 	Duplicates       atomic.Uint64 // produces answered from the idempotency window
 	AuthFailures     atomic.Uint64 // requests answered 401 or 403
+	RateLimited      atomic.Uint64 // requests answered 429
 	CommitTimeouts   atomic.Uint64 // requests that gave up waiting for their commit
 	ForwardedOut     atomic.Uint64 // requests handed to the loop that owns their partition
 

@@ -64,6 +64,7 @@ var modules = map[string][]string{
 	"github.com/anishathalye/porcupine":       {"tools/..."}, // judges histories; test files may use it anyway
 	"github.com/HdrHistogram/hdrhistogram-go": {"internal/timing", "bench/..."},
 	"github.com/spf13/pflag":                  {"internal/config", "internal/cli", "cmd/ayder/...", "bench/...", "tools/..."},
+	"github.com/klauspost/compress":           {"api"}, // gzip bodies
 	"github.com/prometheus/client_golang":     {"internal/metrics"},
 	"github.com/prometheus/common":            {"internal/metrics"},
 	"golang.org/x/sys":                        {"internal/uring", "internal/testkit/...", "netpoll", "aof", "cmd/ayder/...", "bench/...", "tools/..."},
