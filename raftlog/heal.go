@@ -113,7 +113,12 @@ func further(old *logEnd, now logEnd) *logEnd {
 }
 
 // lost is the bound that the log has still to reach, nil for none.
-func (n *Node) lost() *logEnd { return n.stable.get().Lost }
+func (n *Node) lost() *logEnd {
+	if n.o.unsafe.noBound {
+		return nil
+	}
+	return n.stable.get().Lost
+}
 
 // mayElect refuses a vote that the log which was lost would have refused.
 func (n *Node) mayElect(candidate string, end logEnd) error {

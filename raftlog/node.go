@@ -81,8 +81,8 @@ type Options struct {
 	unsafe unsafeOptions
 }
 
-// unsafeOptions take a gate away, to prove that the simulation would notice.
-type unsafeOptions struct{ noR1, noR2, noR3, noR4 bool }
+// unsafeOptions take a gate, or the bound of a damaged log, away, to prove that the simulation would notice.
+type unsafeOptions struct{ noR1, noR2, noR3, noR4, noBound bool }
 
 // Node is a member of a cluster.
 type Node struct {

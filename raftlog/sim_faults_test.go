@@ -13,6 +13,7 @@ type faults struct {
 	pauseMin time.Duration // between two faults
 	pauseMax time.Duration
 	odds     []odd
+	rotting  bool // disks may forget: see sim_rot_test.go
 }
 
 // odd is a fault and its weight.
@@ -44,6 +45,7 @@ var everyFault = faults{
 
 // inflict does it.
 func (f faults) inflict(s *sim) {
+	s.rotting.Store(f.rotting)
 	total := 0
 	for _, o := range f.odds {
 		total += o.weight

@@ -130,15 +130,7 @@ func (l *simLife) over() bool {
 
 func (l *simLife) start() error {
 	s, name := l.m.s, l.m.name
-	index, err := l.state.load(l.fsys)
-	if err != nil {
-		return err
-	}
-	recovery := NewRecovery(index, func(f record.Frame) error { l.state.take(&f); return nil })
-	log, err := aof.Open(aof.Options{
-		Dir: simDir, FS: l.fsys, SegmentBytes: simSegmentBytes, FrameBytesMax: simFrameBytes, TailBytes: 4 * simSegmentBytes,
-		Logger: s.logger(name), Committed: recovery.Committed, ReplayAfter: index, OnSealed: l.sealed,
-	}, recovery.Frame)
+	log, recovery, err := l.openLog()
 	if err != nil {
 		return err
 	}
@@ -151,7 +143,7 @@ func (l *simLife) start() error {
 		Log: log, Dir: simDir, FS: l.fsys, NodeID: name, Peers: s.peersOf(l.m), Recovery: recovery, Bootstrap: l.m == s.machines[0],
 		Listener: listener, Dial: l.host.Dial,
 		PriorityHold: simPriorityHold, SerialSync: s.serial(l.m),
-		Apply: l.apply, Leading: l.leading, Fatal: l.fatal, Logger: s.logger(name), unsafe: s.unsafe,
+		Apply: l.apply, Leading: l.leading, Fatal: l.fatal, Restart: l.startOver, Logger: s.logger(name), unsafe: s.unsafe,
 	}
 	n, err := Start(o)
 	if err != nil {

@@ -102,7 +102,7 @@ func (st *simState) checkOrder(index uint64) {
 // checkSafe: what is applied for the first time is on the disks of a majority.
 func (st *simState) checkSafe(index uint64, x *fact) {
 	s := st.m.s
-	if s.changing || s.ledger.known(index) {
+	if s.changing || s.rotting.Load() || s.ledger.known(index) {
 		return
 	}
 	if n := s.holders(st.m, index, x); n <= len(s.machines)/2 {

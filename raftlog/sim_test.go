@@ -28,6 +28,7 @@ import (
 //	sim_faults_test.go    random faults
 //	sim_guards_test.go    the same without one of the gates R1 to R4: the judge must notice
 //	sim_directed_test.go  schedules that are written out
+//	sim_rot_test.go       bits that rot
 //	sim_machine_test.go   a computer and its process
 //	sim_disk_test.go      its disk
 //	sim_state_test.go     its state machine
@@ -57,6 +58,7 @@ type sim struct {
 	crashes  atomic.Int64
 	watching sync.WaitGroup
 	stopping atomic.Bool // nothing boots any more
+	rotting  atomic.Bool // a disk may have less than it says; nothing is dropped
 
 	mu      sync.Mutex
 	answers map[string]int
@@ -107,6 +109,9 @@ func (s *sim) holders(asker *simMachine, index uint64, x *fact) (n int) {
 
 // floor is an index below which no machine needs anything: all have it applied and on disk.
 func (s *sim) floor() uint64 {
+	if s.rotting.Load() {
+		return 0
+	}
 	floor := uint64(math.MaxUint64)
 	for _, m := range s.machines {
 		floor = min(floor, m.settled())

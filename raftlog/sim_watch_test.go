@@ -82,7 +82,7 @@ func (m *simMachine) checkHolders(l *simLife, n *Node) {
 			have++
 		}
 	}
-	if holders > len(m.s.machines)/2 && have < holders && !l.over() { // fewer may have been cut by another leader
+	if holders > len(m.s.machines)/2 && have < holders && !l.over() && !m.s.rotting.Load() { // fewer may have been cut by another leader
 		m.s.ledger.reportDanger("%s says that index %d is on %d disks, it is on %d", m.name, durable, holders, have)
 	}
 }
