@@ -1,5 +1,7 @@
 package raftlog
 
+import "fmt"
+
 // The version of the messages between nodes. Nodes of the same major version make a cluster; a minor version adds what the
 // others need not understand. So a cluster goes from one release to the next by restarting its nodes one after the other.
 //
@@ -17,3 +19,6 @@ const (
 	protocolMajor   = 1
 	protocolVersion = protocolMajor<<16 | protocolMinor
 )
+
+// ProtocolVersion is the version of the messages between nodes, as major.minor.
+func ProtocolVersion() string { return fmt.Sprintf("%d.%d", protocolMajor, protocolMinor) }

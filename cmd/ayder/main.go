@@ -25,6 +25,7 @@ import (
 	"ayder/internal/cli"
 	"ayder/internal/config"
 	"ayder/internal/uring"
+	"ayder/raftlog"
 )
 
 // version and revision are set by the Makefile.
@@ -95,6 +96,7 @@ func report(err error) int {
 func printVersion() {
 	fmt.Printf("ayder %s (%s) %s %s/%s, io_uring through %s\n",
 		version, commit(), runtime.Version(), runtime.GOOS, runtime.GOARCH, uring.Implementation())
+	fmt.Printf("between nodes: version %s\n", raftlog.ProtocolVersion())
 	if err := uring.Probe(); err != nil {
 		fmt.Printf("io_uring cannot be used here: %v\n", err)
 	}

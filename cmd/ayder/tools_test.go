@@ -31,7 +31,7 @@ func TestHelpListsEverySetting(t *testing.T) {
 
 func TestVersionSaysWhatWasBuilt(t *testing.T) {
 	out, code := ayder(t, nil, "version")
-	if code != 0 || !strings.Contains(out, "ayder ") || !strings.Contains(out, "io_uring through ") {
+	if code != 0 || !strings.Contains(out, "ayder ") || !strings.Contains(out, "io_uring through ") || !strings.Contains(out, "\nbetween nodes: version 1.") {
 		t.Errorf("exit status %d: %s", code, out)
 	}
 }
