@@ -22,18 +22,23 @@ type concerned struct {
 func produceOn(t *testing.T, g *group, query string) (r proc.Response, c concerned) {
 	t.Helper()
 	target := "/broker/topics/concern/produce?partition=0" + query
-	r, err := follow(g.leader().http, "POST", target, []byte("x"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := r.JSON(&c); err != nil {
-		t.Fatal(err)
-	}
+	g.steadily(func(leader *groupNode) (err error) {
+		if r, err = followFor(proc.HangGuard, leader.http, "POST", target, []byte("x")); err != nil {
+			return err
+		}
+		if r.Status == 503 || r.Status == 307 {
+			return fmt.Errorf("nobody leads: %s", &r)
+		}
+		return r.JSON(&c)
+	})
 	return r, c
 }
 
+// patientCommits is for writes that must succeed, however slow the machine is.
+var patientCommits = []string{"RF_COMMIT_TIMEOUT_MS=100000"}
+
 func TestWriteConcernOfARequest(t *testing.T) {
-	g := runGroup(t, 3, proc.Options{Env: []string{"RF_COMMIT_TIMEOUT_MS=1000"}})
+	g := runGroup(t, 3, proc.Options{Env: patientCommits})
 	for query, want := range map[string]struct {
 		durable bool
 		acked   int
@@ -57,7 +62,7 @@ func TestWriteConcernOfARequest(t *testing.T) {
 }
 
 func TestSyncAllWithANodeDown(t *testing.T) {
-	g := runGroup(t, 3, proc.Options{Env: []string{"RF_COMMIT_TIMEOUT_MS=1000"}})
+	g := runGroup(t, 3, proc.Options{}) // with the usual patience, in which a majority surely commits
 	f := g.follower()
 	mustKill(t, f.Server)
 	r, c := produceOn(t, g, "&concern=sync-all")
@@ -78,7 +83,7 @@ func TestSyncAllWithANodeDown(t *testing.T) {
 func TestWriteConcernOfTheCluster(t *testing.T) {
 	for concern, want := range map[int]string{1: `"durable":false`, 3: `"acked_nodes":3`} {
 		t.Run(fmt.Sprint(concern), func(t *testing.T) {
-			g := runGroup(t, 3, proc.Options{Env: []string{fmt.Sprintf("RF_HA_WRITE_CONCERN=%d", concern)}})
+			g := runGroup(t, 3, proc.Options{Env: append([]string{fmt.Sprintf("RF_HA_WRITE_CONCERN=%d", concern)}, patientCommits...)})
 			r, _ := produceOn(t, g, "")
 			if r.Status != 200 || !strings.Contains(string(r.Body), want) || !strings.Contains(string(r.Body), `"synced":true`) {
 				t.Errorf("%s, want %s", &r, want)

@@ -133,7 +133,7 @@ func TestFullDisksEverywhere(t *testing.T) {
 	}
 	count := 0
 	full := func() bool {
-		r, err := follow(g.leader().http, "POST", "/broker/topics/fill/produce?partition=0", counted(count, slabBytes))
+		r, err := followFor(proc.HangGuard, g.leader().http, "POST", "/broker/topics/fill/produce?partition=0", counted(count, slabBytes))
 		if err != nil {
 			t.Fatal(err)
 		}

