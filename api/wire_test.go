@@ -363,7 +363,7 @@ func TestLastCall(t *testing.T) {
 		}
 		down := make(chan error, 1)
 		go func() { down <- f.net.Shutdown(context.Background()) }()
-		waitFor(t, "the drain", func() bool { return f.server.loops[0].net.Draining() })
+		waitFor(t, "the drain", func() bool { return f.net.Loops()[0].Draining() })
 		fmt.Fprint(c, get("/ready"))
 		if status, body := answer(t, r, "GET"); status != 503 || !strings.Contains(body, "stopping") {
 			t.Errorf("/ready: %d %s", status, body)
