@@ -25,7 +25,23 @@ import (
 type entry struct {
 	base    uint64 // first offset
 	frame   uint32 // where the frame starts, bytes from the start of the segment
-	section uint32 // where the section starts, bytes from the start of the frame
+	section uint32 // where the section starts, bytes from the start of the frame: a multiple of 8, and aheadBit
+}
+
+// aheadBit tells that the section is flagged: it may hold records that are younger than their frame (since.go).
+const aheadBit = 1
+
+// pos is where the section starts, bytes from the start of the frame.
+func (e entry) pos() int { return int(e.section &^ aheadBit) }
+
+func (e entry) ahead() bool { return e.section&aheadBit != 0 }
+
+func newEntry(sec *record.Section, frame int64) entry {
+	e := entry{sec.Base, uint32(frame), uint32(sec.Pos)}
+	if sec.Flags&record.FlagSectionAhead != 0 {
+		e.section |= aheadBit
+	}
+	return e
 }
 
 // run is a stream's share of one segment.
@@ -48,7 +64,7 @@ func (r *run) add(sec *record.Section, frame int64) {
 	r.next = sec.Base + uint64(sec.Count)
 	r.messages += uint64(sec.Count)
 	r.bytes += sectionBytes(sec)
-	r.heap.add(entry{sec.Base, uint32(frame), uint32(sec.Pos)})
+	r.heap.add(newEntry(sec, frame))
 }
 
 func sectionBytes(sec *record.Section) uint64 {

@@ -166,7 +166,7 @@ func (r *Reader) section(sp span, img *image, e entry) (record.Section, error) {
 	var sec record.Section
 	var err error
 	if img != nil {
-		sec, err = record.ReadSection(img.mem[int(e.frame)+int(e.section):])
+		sec, err = record.ReadSection(img.mem[int(e.frame)+e.pos():])
 	} else {
 		sec, err = r.coldSection(sp.seg, e)
 	}
@@ -191,7 +191,7 @@ func (r *Reader) coldSection(s *segment, e entry) (sec record.Section, err error
 			return sec, err
 		}
 	}
-	at := int(e.section) - record.FrameHeaderBytes
+	at := e.pos() - record.FrameHeaderBytes
 	if at < 0 || at > len(r.frame.Payload) {
 		return sec, &Damage{File: s.name(), Pos: int64(e.frame), Index: r.frame.Index, Reason: "the sidecar points behind the frame"}
 	}

@@ -144,6 +144,7 @@ var badValues = map[string][]string{
 	"max_bytes":       {"", "0", "16777217", "1M"},
 	"encoding":        {"", "base64", "B64", "hex"},
 	"reset":           {"", "yes"},
+	"from_ts_ms":      {"", "-1", "9223372036854775808", "yesterday", "1.5"},
 	"wait_ms":         {"", "-1", "30001", "1s", "18446744073709551616"},
 	"consistency":     {"", "local", "LEADER", "1"},
 }

@@ -109,6 +109,10 @@ func (r oneSection) Read(_ record.Stream, _, end uint64, _ bool, visit func(reco
 	return end, nil
 }
 
+func (r oneSection) ReadSince(s record.Stream, offset, end, _ uint64, visit func(record.Section) bool) (uint64, error) {
+	return r.Read(s, offset, end, true, visit)
+}
+
 // section returns n records of size bytes as they lie in the log.
 func section(n, size int) record.Section {
 	b := record.NewBatch()

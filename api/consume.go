@@ -41,9 +41,9 @@ func consume(l *loop, x *exchange) (reply, error) {
 	case pg.first > pg.end && !ahead:
 		return reply{}, errAboveEnd.offsets(p.Floor(), pg.end)
 	case fm != formPage:
-		return l.follow(x, p, pg)
+		return l.follow(x, pg)
 	case pg.first >= pg.end && mayWait:
-		return l.sleep(x, p, pg.first, until), nil
+		return l.sleep(x, pg.stream, pg.first, until), nil
 	}
 	return l.makePage(x, pg)
 }
@@ -96,6 +96,7 @@ type page struct {
 	first     uint64 // offset of the first message asked for
 	end       uint64 // what is visible ends here
 	committed uint64 // the group's, as the client counts
+	since     uint64 // the first message must be no older, in milliseconds; 0: it is any, or was found
 	limit     int
 	bytes     int
 	form      form
@@ -122,8 +123,8 @@ type mark struct{ end, payload int }
 func (l *loop) page(x *exchange, p *engine.Partition, fm form) (*page, error) {
 	a := &x.args
 	committed, has := p.Committed(a.group)
-	pg := newPage(p, fm, a.b64)
-	pg.limit, pg.bytes, pg.follower = a.limit, a.maxBytes, x.follower
+	pg := newPage(p.Stream(), p.Next(), fm, a.b64)
+	pg.limit, pg.bytes, pg.follower, pg.since = a.limit, a.maxBytes, x.follower, a.sinceMs
 	switch {
 	case x.waited.until != 0:
 		pg.first = x.waited.first
@@ -132,12 +133,12 @@ func (l *loop) page(x *exchange, p *engine.Partition, fm form) (*page, error) {
 		if !ok {
 			return nil, errBadParameter.with("Last-Event-ID %q is not an offset", x.req.LastEventID)
 		}
-		pg.first = last + 1
+		pg.first, pg.since = last+1, 0
 	case a.start == startOffset:
 		pg.first = a.offset
 	case a.start == startLatest:
 		pg.first = pg.end
-	case a.start == startCommitted && has && committed > p.Floor():
+	case a.start == startCommitted && has && committed > p.Floor() && !a.has(pSince):
 		pg.first = committed
 	default:
 		pg.first = p.Floor()
@@ -149,9 +150,9 @@ func (l *loop) page(x *exchange, p *engine.Partition, fm form) (*page, error) {
 	return pg, nil
 }
 
-// newPage is an empty page of p's messages.
-func newPage(p *engine.Partition, fm form, b64 bool) *page {
-	pg := &page{stream: p.Stream(), end: p.Next(), form: fm, b64: b64}
+// newPage is an empty page of a partition's messages below end.
+func newPage(s record.Stream, end uint64, fm form, b64 bool) *page {
+	pg := &page{stream: s, end: end, form: fm, b64: b64}
 	pg.partitionText = append(appendMember(nil, "partition", uint64(pg.stream.Partition)), ',')
 	return pg
 }
@@ -166,7 +167,34 @@ func (pg *page) read(r Reader, block bool) error {
 	if pg.count == 0 && pg.form == formPage {
 		pg.out = append(pg.out, `{"messages":[`...)
 	}
+	if pg.since != 0 {
+		if !block {
+			return ErrCold
+		}
+		if err := pg.seek(r); err != nil || pg.since != 0 {
+			return err
+		}
+	}
 	_, err := r.Read(pg.stream, pg.next, pg.end, block, pg.section)
+	return err
+}
+
+// seek moves next to the first message that is not older than since, which is 0 then, or to the end.
+func (pg *page) seek(r Reader) error {
+	_, err := r.ReadSince(pg.stream, pg.next, pg.end, pg.since, func(s record.Section) bool {
+		it := s.Records()
+		offset := s.Base
+		for m := &pg.message; offset < pg.end && it.Read(m); offset++ {
+			if offset >= pg.next && m.TimeMs >= pg.since {
+				pg.next, pg.since = offset, 0
+				return false
+			}
+		}
+		return true
+	})
+	if err == nil && pg.since != 0 {
+		pg.next = pg.end
+	}
 	return err
 }
 
@@ -360,12 +388,20 @@ func (l *loop) readElsewhere(x *exchange, pg *page) (reply, error) {
 	l.exclude(x.conn)
 	c, m := x.conn, x.meta
 	pg.out, pg.count, pg.payload, pg.next = nil, 0, 0, pg.first // from the start, whatever was there already
+	var again *exchange                                         // what may have to wait because nothing is as young as it wants
+	if until, may := l.mayWait(x); may && pg.since != 0 {
+		again = x.cloned()
+		again.waited.until = until
+	}
 	job := func(r Reader) {
 		err := pg.read(r, true)
 		l.net.Post(func() {
 			l.making -= pg.bytes
 			if err != nil {
 				l.finishError(c, &m, errDamaged.with("%v", err))
+				return
+			}
+			if again != nil && pg.count == 0 && l.sleepAgain(again, pg) {
 				return
 			}
 			l.consumed(pg)

@@ -225,7 +225,7 @@ type watchman struct{}
 
 func (watchman) due(l *loop, at int64) {
 	for s, f := range l.feeds {
-		if s.Topic != 0 && len(f.ears) > 0 && l.server.gone(s) {
+		if s.Topic != 0 && len(f.ears) > 0 && l.server.lookup(s) == nil {
 			l.news(f)
 		}
 	}
@@ -234,11 +234,10 @@ func (watchman) due(l *loop, at int64) {
 	}
 }
 
-// gone tells whether a partition that once was there is not any more.
-func (s *Server) gone(at record.Stream) bool {
-	t := s.options.Engine.TopicByID(at.Topic)
-	return t == nil || t.Partition(at.Partition) == nil
+// lookup finds a partition by its number, nil if it is not there any more.
+func (s *Server) lookup(at record.Stream) *engine.Partition {
+	if t := s.options.Engine.TopicByID(at.Topic); t != nil {
+		return t.Partition(at.Partition)
+	}
+	return nil
 }
-
-// missing is gone for a partition at hand.
-func (s *Server) missing(p *engine.Partition) bool { return s.gone(p.Stream()) }

@@ -3,7 +3,7 @@ package api
 import (
 	"errors"
 
-	"ayder/engine"
+	"ayder/internal/record"
 )
 
 // Following a partition: the streams of GET …/consume/….
@@ -20,19 +20,20 @@ import (
 
 // follower streams one partition to one client.
 type follower struct {
-	stream    *stream
-	ear       ear
-	partition *engine.Partition
-	next      uint64 // offset of the next message
-	left      int    // messages until the stream ends, -1: it does not
-	form      form
-	b64       bool
-	reading   bool // a readers goroutine makes a piece
+	stream  *stream
+	ear     ear
+	at      record.Stream // the partition
+	next    uint64        // offset of the next message
+	since   uint64        // the first message must be no older, in milliseconds; 0: it is any
+	left    int           // messages until the stream ends, -1: it does not
+	form    form
+	b64     bool
+	reading bool // a readers goroutine makes a piece
 }
 
 // follow begins the stream that x asks for, from the offset at which pg would begin, on the loop of the connection.
-func (l *loop) follow(x *exchange, p *engine.Partition, pg *page) (reply, error) {
-	f := &follower{partition: p, next: pg.first, left: -1, form: pg.form, b64: pg.b64}
+func (l *loop) follow(x *exchange, pg *page) (reply, error) {
+	f := &follower{at: pg.stream, next: pg.first, since: pg.since, left: -1, form: pg.form, b64: pg.b64}
 	if x.args.has(pLimit) {
 		f.left = x.args.limit
 	}
@@ -53,13 +54,16 @@ func (l *loop) follow(x *exchange, p *engine.Partition, pg *page) (reply, error)
 func (f *follower) more(l *loop, s *stream) {
 	if f.stream == nil {
 		f.stream = s
-		l.listen(&f.ear, f.partition.Stream(), f)
+		l.listen(&f.ear, f.at, f)
 	}
 	for !f.reading && !s.full() && f.left != 0 {
-		floor, end := f.partition.Floor(), f.partition.Next()
-		switch {
-		case l.server.missing(f.partition):
+		p := l.server.lookup(f.at)
+		if p == nil {
 			s.fail(errUnknownTopic.with("the topic was deleted"))
+			return
+		}
+		floor, end := p.Floor(), p.Next()
+		switch {
 		case f.next < floor:
 			s.fail(errBelowFloor.offsets(floor, end))
 		case f.next >= end:
@@ -104,8 +108,8 @@ func (f *follower) own(l *loop, end uint64) bool {
 
 // page is an empty piece for f.
 func (f *follower) page(end uint64) *page {
-	pg := newPage(f.partition, f.form, f.b64)
-	pg.first, pg.next, pg.end, pg.bytes = f.next, f.next, end, streamPieceBytes
+	pg := newPage(f.at, end, f.form, f.b64)
+	pg.first, pg.next, pg.since, pg.bytes = f.next, f.next, f.since, streamPieceBytes
 	if pg.limit = f.left; f.left < 0 {
 		pg.limit = streamPieceBytes
 	}
@@ -123,6 +127,7 @@ func (f *follower) take(l *loop, pg *page, err error) bool {
 	}
 	l.consumed(pg)
 	f.stream.write(pg.out)
+	f.since = pg.since
 	f.advance(pg.next, pg.count)
 	return true
 }
@@ -169,11 +174,14 @@ type tail struct {
 
 // shared sends f what the feed's tail has for it, after adding what is new; false if that is nothing.
 func (f *follower) shared(l *loop, end uint64) bool {
-	if f.left >= 0 {
+	if f.left >= 0 || f.since != 0 {
 		return false
 	}
 	t := f.ear.feed.tail(l, f)
 	if t == nil || t.page.next < end && !t.extend(l, f, end) || f.next >= t.page.next {
+		return false
+	}
+	if len(t.page.out) >= unreadPageBytes && !l.mayMake() {
 		return false
 	}
 	from := mark{}

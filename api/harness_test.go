@@ -130,6 +130,18 @@ func (r memReader) Read(s record.Stream, offset, end uint64, block bool, visit f
 	return offset, nil
 }
 
+func (r memReader) ReadSince(s record.Stream, offset, end, sinceMs uint64, visit func(record.Section) bool) (uint64, error) {
+	return r.Read(s, offset, end, true, func(sec record.Section) bool {
+		it := sec.Records()
+		for m, ok := it.Next(); ok; m, ok = it.Next() {
+			if m.TimeMs >= sinceMs {
+				return visit(sec)
+			}
+		}
+		return true
+	})
+}
+
 // fixture is a server on a free port with a memLog.
 type fixture struct {
 	t      *testing.T

@@ -3,7 +3,7 @@ package api
 import (
 	"bytes"
 
-	"ayder/engine"
+	"ayder/internal/record"
 )
 
 // Long-polls: a request for messages that are not there yet, and that wait_ms allows to wait.
@@ -18,14 +18,13 @@ import (
 
 // sleeper is one request that waits for messages.
 type sleeper struct {
-	meta      meta
-	conn      *conn
-	head      []byte
-	began     int64 // when it fell asleep
-	partition *engine.Partition
-	first     uint64 // the offset that it waits for
-	alarm     alarm  // when it is answered anyhow
-	ear       ear
+	meta  meta
+	conn  *conn
+	head  []byte
+	began int64  // when it fell asleep
+	first uint64 // the offset that it waits for
+	alarm alarm  // when it is answered anyhow
+	ear   ear    // at the feed of its partition
 }
 
 // waited is what a request remembers of having slept.
@@ -38,27 +37,27 @@ type waited struct {
 // mayWait tells whether x may wait for messages, at most until then.
 func (l *loop) mayWait(x *exchange) (until int64, may bool) {
 	until = x.waited.until
-	if until == 0 {
+	if until == 0 && x.args.waitMs > 0 {
 		until = x.complete + x.args.waitMs*1e6
 	}
-	return until, x.args.waitMs > 0 && !x.waited.finished && !l.draining && until > now()
+	return until, !x.waited.finished && !l.draining && until > now()
 }
 
-// sleep parks x until p has a message at or behind first.
-func (l *loop) sleep(x *exchange, p *engine.Partition, first uint64, until int64) reply {
+// sleep parks x until partition at, which is this loop's, has a message at or behind first.
+func (l *loop) sleep(x *exchange, at record.Stream, first uint64, until int64) reply {
 	l.exclude(x.conn)
 	head := x.head
 	if !x.clone {
 		head = bytes.Clone(head)
 	}
-	s := &sleeper{meta: x.meta, conn: x.conn, head: head, began: now(), partition: p, first: first}
+	s := &sleeper{meta: x.meta, conn: x.conn, head: head, began: now(), first: first}
 	s.alarm.who = s
 	if x.conn.forsaken {
 		l.finish(s.conn, &s.meta, 0, &reply{status: 200})
 		return reply{later: true}
 	}
 	x.conn.sleeper = s
-	l.listen(&s.ear, p.Stream(), s)
+	l.listen(&s.ear, at, s)
 	l.alarms.set(&s.alarm, until)
 	l.net.WakeAt(until)
 	l.counters.Waiting.Add(1)
@@ -71,9 +70,25 @@ func (l *loop) sleep(x *exchange, p *engine.Partition, first uint64, until int64
 	return reply{later: true}
 }
 
+// sleepAgain goes on waiting after a search in vain, for something that is younger than what was looked at; false: the
+// time is up.
+func (l *loop) sleepAgain(x *exchange, pg *page) bool {
+	until, may := l.mayWait(x)
+	if !may {
+		return false
+	}
+	x.waited = waited{first: pg.next, until: until}
+	if p := l.server.lookup(pg.stream); p == nil || p.Next() > pg.next {
+		l.resume(x)
+	} else {
+		l.sleep(x, pg.stream, pg.next, until)
+	}
+	return true
+}
+
 // heard wakes s if there is something for it.
-func (s *sleeper) heard(l *loop, _ *feed) {
-	if s.partition.Next() > s.first || s.partition.Floor() > s.first || l.server.missing(s.partition) {
+func (s *sleeper) heard(l *loop, f *feed) {
+	if p := l.server.lookup(f.stream); p == nil || p.Next() > s.first || p.Floor() > s.first {
 		l.wake(s, false)
 	}
 }

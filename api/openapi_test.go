@@ -93,7 +93,7 @@ func TestDocumentAndRouteTableAgree(t *testing.T) {
 func paramNames(set param) (names []string) {
 	for _, name := range []string{
 		"partition", "key", "idempotency_key", "timeout_ms", "timing", "ts_ms", "concern", "expected_offset",
-		"envelope", "offset", "limit", "max_bytes", "encoding", "reset", "consistency", "wait_ms",
+		"envelope", "offset", "limit", "max_bytes", "encoding", "reset", "consistency", "wait_ms", "from_ts_ms",
 	} {
 		if set&paramOf([]byte(name)) != 0 {
 			names = append(names, name)

@@ -31,9 +31,10 @@ const (
 	pReset
 	pConsistency
 	pWait
+	pSince
 
 	produceParams = pPartition | pKey | pIdem | pTimeout | pTiming | pTime | pConcern | pExpected
-	consumeParams = pOffset | pLimit | pMaxBytes | pEncoding | pConsistency | pWait
+	consumeParams = pOffset | pLimit | pMaxBytes | pEncoding | pConsistency | pWait | pSince
 )
 
 // start says where a consumer begins.
@@ -60,6 +61,7 @@ type args struct {
 	maxBytes  int
 	timeoutMs int64
 	waitMs    int64
+	sinceMs   uint64
 	timeMs    uint64
 	expected  uint64
 	offset    uint64
@@ -106,6 +108,8 @@ func paramOf(name []byte) param {
 		return pConsistency
 	case "wait_ms":
 		return pWait
+	case "from_ts_ms":
+		return pSince
 	}
 	return 0
 }
@@ -153,6 +157,8 @@ func (a *args) put(p param, v []byte) (ok bool) {
 	case pWait:
 		n, ok = parseUint(v, waitMsMax)
 		a.waitMs = int64(n)
+	case pSince:
+		a.sinceMs, ok = parseUint(v, 1<<63-1)
 	case pTiming:
 		a.timing, ok = parseBool(v)
 	case pTime:

@@ -40,6 +40,8 @@ type Reader interface {
 	// false. Without block it returns ErrCold at the first section that is not in memory. Sections are
 	// valid during the call. Any other error means damage.
 	Read(s record.Stream, offset, end uint64, block bool, visit func(record.Section) bool) (next uint64, err error)
+	// ReadSince is Read with block; it may pass over sections that certainly hold no record as young as sinceMs.
+	ReadSince(s record.Stream, offset, end, sinceMs uint64, visit func(record.Section) bool) (next uint64, err error)
 }
 
 // Options are what a server is made of. All fields are needed unless stated.

@@ -11,7 +11,8 @@ import "encoding/binary"
 type Batch struct {
 	// Index, set by the log in Append, is the frame's place in the log: the batch_id that clients see.
 	Index uint64
-	// TimeMs is the batch's time; set by the owner before Append. The log keeps it monotone.
+	// TimeMs is the batch's time; set by the owner before the first record. The log keeps it monotone: what the frame
+	// gets is never earlier.
 	TimeMs uint64
 	// Done is called once by the log, in log order, on the owner's loop: err is nil when the batch is durable.
 	Done func(b *Batch, err error)
@@ -86,6 +87,9 @@ func (b *Batch) AppendRecord(s Stream, offset uint64, r *Record) {
 	h := b.buf[b.open:]
 	if r.HasIdem {
 		h[5] |= FlagSectionIdem
+	}
+	if r.TimeMs > b.TimeMs {
+		h[5] |= FlagSectionAhead
 	}
 	le := binary.LittleEndian
 	le.PutUint32(h[24:], le.Uint32(h[24:])+1)

@@ -27,6 +27,10 @@ const (
 // so that applying the many sections without one need not look at their records.
 const FlagSectionIdem uint8 = 1 << 0
 
+// FlagSectionAhead marks a records section in which the time of at least one record is later than its batch's, and so
+// perhaps than its frame's. Whoever looks for a time knows of all others that they are no later than their frame.
+const FlagSectionAhead uint8 = 1 << 1
+
 // Stream names a partition by numbers: the log knows no topic names.
 type Stream struct{ Topic, Partition uint32 }
 
