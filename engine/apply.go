@@ -23,7 +23,7 @@ import (
 func (s *Shard) Apply(f record.Frame) error {
 	it := f.Iter()
 	for sec, ok := it.Next(); ok; sec, ok = it.Next() {
-		if s.ownerOf(&sec) != s {
+		if s.engine.shardOf(&sec) != s.number {
 			panic(fmt.Sprintf("bug: frame %d has a section of stream %v in shard %d", f.Index, sec.Stream, s.number))
 		}
 		if err := s.engine.apply(&f, &sec, true); err != nil {
@@ -81,32 +81,26 @@ func (e *Engine) ApplyReplay(f record.Frame) error {
 	return nil
 }
 
-// ownerOf returns the shard that a section is for, nil where its partition does not exist.
-func (s *Shard) ownerOf(sec *record.Section) *Shard {
-	if sec.Type == record.SectionTopicCreate || sec.Type == record.SectionGroupMembers {
-		return s.engine.shards[CatalogueShard]
-	}
-	if p := s.engine.catalogue.partition(sec.Stream); p != nil {
-		return p.owner
-	}
-	return nil
-}
-
 // finish notes that a whole frame was applied.
 func (s *Shard) finish(f *record.Frame) {
 	s.timeMs = max(s.timeMs, f.TimeMs)
 	s.applied.Store(max(s.applied.Load(), f.Index))
+	s.bury()
 	s.sweep()
 }
 
 func (e *Engine) apply(f *record.Frame, sec *record.Section, live bool) error {
-	if sec.Type == record.SectionTopicCreate {
-		return e.applyCreate(f, sec)
+	if isCatalogue(sec.Type) {
+		return e.applyCatalogue(f, sec)
 	}
 	if sec.Type == record.SectionGroupMembers {
 		return e.applyMembers(f, sec, live)
 	}
 	p := e.catalogue.partition(sec.Stream)
+	if p == nil && e.catalogue.deleted(sec.Stream.Topic) {
+		e.shards[e.ShardOf(sec.Stream)].dig = true
+		return nil
+	}
 	if p == nil {
 		return fmt.Errorf("no such partition: %w", ErrDiverged)
 	}
@@ -125,36 +119,52 @@ func (e *Engine) apply(f *record.Frame, sec *record.Section, live bool) error {
 		return p.applyReset(sec)
 	case record.SectionGroupDelete:
 		return p.applyDelete(sec)
+	case record.SectionFloor:
+		return p.applyFloor(sec)
 	}
 	return fmt.Errorf("section type %d: %w", sec.Type, ErrDiverged)
 }
 
-// applyCreate adds a topic. One that a checkpoint brought already is recognized by the frame that created it.
+func (e *Engine) applyCatalogue(f *record.Frame, sec *record.Section) error {
+	switch sec.Type {
+	case record.SectionTopicDelete:
+		return e.applyDelete(f, sec)
+	case record.SectionTopicGrow:
+		return e.applyGrow(f, sec)
+	case record.SectionRetention:
+		return e.applyRetention(sec)
+	}
+	return e.applyCreate(f, sec)
+}
+
+// applyCreate adds a topic. One that a checkpoint brought already, perhaps with what became of it later, is recognized by
+// the frame that created it; one that was deleted before the checkpoint, by its id.
 func (e *Engine) applyCreate(f *record.Frame, sec *record.Section) error {
 	spec, err := readSpec(sec.Body)
 	if err != nil {
 		return fmt.Errorf("create topic: %w: %w", err, ErrDiverged)
 	}
 	id := sec.Stream.Topic
-	if t := e.catalogue.get(id); t != nil && t.created == f.Index && t.spec == spec {
+	t := e.catalogue.get(id)
+	if t != nil && t.created == f.Index && t.spec.Name == spec.Name && t.spec.Mode == spec.Mode || t == nil && e.catalogue.deleted(id) {
 		return nil
 	}
 	if err := e.addTopic(id, spec, f.Index); err != nil {
 		return fmt.Errorf("create topic: %w: %w", err, ErrDiverged)
 	}
-	e.shards[CatalogueShard].creating.finish(spec.Name)
+	e.shards[CatalogueShard].changing.created(spec.Name)
 	return nil
 }
 
 // addTopic adds a topic from the log or a checkpoint, whose id must be the next one.
 func (e *Engine) addTopic(id uint32, spec TopicSpec, created uint64) error {
-	known := len(e.catalogue.all())
+	known := e.catalogue.topics()
 	switch {
-	case uint64(id) != uint64(known)+1:
-		return fmt.Errorf("topic %q has id %d, not %d", spec.Name, id, known+1)
+	case uint64(id) != uint64(known.last)+1:
+		return fmt.Errorf("topic %q has id %d, not %d", spec.Name, id, known.last+1)
 	case e.Topic([]byte(spec.Name)) != nil:
 		return fmt.Errorf("topic %q: %w", spec.Name, ErrTopicExists)
-	case known >= TopicsTotalMax || e.catalogue.partitions+int(spec.Partitions) > PartitionsTotalMax:
+	case known.count >= TopicsTotalMax || id > TopicIDMax || e.catalogue.partitions+int(spec.Partitions) > PartitionsTotalMax:
 		return ErrTopicLimit
 	}
 	e.catalogue.add(e.newTopic(id, spec, created))
@@ -179,6 +189,7 @@ func (p *Partition) applyRecords(f *record.Frame, sec *record.Section, live bool
 			return err
 		}
 	}
+	p.openLadder(f.TimeMs).add(next, uint64(len(sec.Body)), f.TimeMs)
 	p.next.Store(end)
 	p.bytes.Store(p.bytes.Load() + uint64(len(sec.Body)))
 	p.assigned = max(p.assigned, end)

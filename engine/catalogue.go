@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"iter"
+	"maps"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -15,9 +17,10 @@ import (
 // replaces one bucket by a copy with one more entry. A single map would be simpler still, but copying it
 // for each of 100,000 topics makes creating them quadratic, and each copy a pause of its loop.
 //
-// Topic ids are dense, given in the order of the log and never reused; byID is the list of all. It
-// only grows: an adder writes behind the published length and then publishes a longer header, so a
-// reader's list never changes under it.
+// Topic ids are dense, given in the order of the log and never reused; list has the topic of each. It is immutable, too:
+// a change copies the 2 KiB around one id and the pointers to such pieces. The id of a topic that was deleted stays in
+// the list and has none, so that what the log still says about it is recognized and left out; where 256 neighbours are
+// gone, nothing is left of them but a nil.
 
 // Mode says what a topic promises about its messages.
 type Mode uint8
@@ -80,12 +83,14 @@ var nameByte = func() (t [256]bool) {
 	return t
 }()
 
-// Topic is a named set of partitions. It is immutable and may be used from any goroutine.
+// Topic is a named set of partitions. It is immutable and may be used from any goroutine: more partitions or other
+// settings make it another Topic, which has the same *Partition.
 type Topic struct {
 	id         uint32
 	spec       TopicSpec
 	created    uint64 // index of the frame that created it
-	partitions []Partition
+	partitions []*Partition
+	own        map[uint32]Policy // of single partitions, what is set; never changes
 }
 
 // ID is the number that the log knows the topic by; the first one is 1.
@@ -94,7 +99,10 @@ func (t *Topic) ID() uint32 { return t.id }
 // Name is the topic's name.
 func (t *Topic) Name() string { return t.spec.Name }
 
-// Spec is what the topic was created with.
+// Created is the index of the frame that created it.
+func (t *Topic) Created() uint64 { return t.created }
+
+// Spec is the topic's settings: what it was created with, and what was changed since.
 func (t *Topic) Spec() TopicSpec { return t.spec }
 
 // Mode is what it promises about its messages.
@@ -108,7 +116,7 @@ func (t *Topic) Partition(i uint32) *Partition {
 	if i >= uint32(len(t.partitions)) {
 		return nil
 	}
-	return &t.partitions[i]
+	return t.partitions[i]
 }
 
 const catalogueBuckets = 256 // immutable maps that names are spread over
@@ -116,9 +124,73 @@ const catalogueBuckets = 256 // immutable maps that names are spread over
 // catalogue is written by one goroutine at a time, the catalogue's shard or recovery, and read by all.
 type catalogue struct {
 	names [catalogueBuckets]atomic.Pointer[map[string]*Topic] // safe: the maps never change
-	byID  atomic.Pointer[[]*Topic]                            // topic 1 at 0; safe: elements below a published length never change
+	list  atomic.Pointer[topicList]                           // safe: a list never changes
+	every atomic.Pointer[Policy]                              // what holds where nothing closer does, nil: nothing; safe: as list
 
-	partitions int // of all topics; the writer's own
+	partitions int          // of all topics; the writer's own
+	retaining  atomic.Int64 // topics that have a policy of their own; read by all shards
+}
+
+// topicList has the topic of every id.
+type topicList struct {
+	chunks []*[topicsPerChunk]*Topic // id 1 in the first; nil: none of these exists any more
+	last   uint32                    // the highest id that was given
+	count  int                       // topics that exist
+}
+
+const topicsPerChunk = 256
+
+// get returns the topic with that id, nil if it was never created or is deleted.
+func (l *topicList) get(id uint32) *Topic {
+	if id == 0 || id > l.last {
+		return nil
+	}
+	if c := l.chunks[(id-1)/topicsPerChunk]; c != nil {
+		return c[(id-1)%topicsPerChunk]
+	}
+	return nil
+}
+
+// all walks the topics in the order of their ids.
+func (l *topicList) all(yield func(*Topic) bool) { l.between(1, l.last)(yield) }
+
+// between is all with ids from first to last.
+func (l *topicList) between(first, last uint32) iter.Seq[*Topic] {
+	return func(yield func(*Topic) bool) {
+		for id := first; id <= min(last, l.last); {
+			if l.chunks[(id-1)/topicsPerChunk] == nil {
+				id += topicsPerChunk - (id-1)%topicsPerChunk
+				continue
+			}
+			if t := l.get(id); t != nil && !yield(t) {
+				return
+			}
+			id++
+		}
+	}
+}
+
+// with is the list with t as the topic of id, or with none there. The ids between its last and id are given, to nobody.
+func (l *topicList) with(id uint32, t *Topic) *topicList {
+	at := int(id-1) / topicsPerChunk
+	n := &topicList{last: max(l.last, id), count: l.count, chunks: make([]*[topicsPerChunk]*Topic, max(len(l.chunks), at+1))}
+	copy(n.chunks, l.chunks)
+	chunk := new([topicsPerChunk]*Topic)
+	if old := n.chunks[at]; old != nil {
+		*chunk = *old
+	}
+	if chunk[(id-1)%topicsPerChunk] != nil {
+		n.count--
+	}
+	chunk[(id-1)%topicsPerChunk] = t
+	n.chunks[at] = chunk
+	switch {
+	case t != nil:
+		n.count++
+	case *chunk == [topicsPerChunk]*Topic{}:
+		n.chunks[at] = nil
+	}
+	return n
 }
 
 // bucket spreads names by FNV-1a, folded to a byte.
@@ -137,20 +209,20 @@ func (c *catalogue) lookup(name []byte) *Topic {
 	return nil
 }
 
-// all returns the topics in the order of their ids; the caller must not change the list.
-func (c *catalogue) all() []*Topic {
-	if l := c.byID.Load(); l != nil {
-		return *l
+// topics returns the list as it is.
+func (c *catalogue) topics() *topicList {
+	if l := c.list.Load(); l != nil {
+		return l
 	}
-	return nil
+	return &topicList{}
 }
 
-func (c *catalogue) get(id uint32) *Topic {
-	all := c.all()
-	if id == 0 || uint64(id) > uint64(len(all)) {
-		return nil
-	}
-	return all[id-1]
+func (c *catalogue) get(id uint32) *Topic { return c.topics().get(id) }
+
+// deleted tells whether there once was a topic with that id.
+func (c *catalogue) deleted(id uint32) bool {
+	l := c.topics()
+	return id != 0 && id <= l.last && l.get(id) == nil
 }
 
 // partition returns the partition a stream names, nil if there is none.
@@ -165,36 +237,74 @@ func (c *catalogue) partition(s record.Stream) *Partition {
 // add publishes a topic whose id is the next one. The number comes first: whoever found the name may
 // be writing to the topic already, and applies what it wrote by number.
 func (c *catalogue) add(t *Topic) {
-	all := c.all()
-	if int(t.id) != len(all)+1 {
+	l := c.topics()
+	if t.id != l.last+1 {
 		panic("bug: topic id is not the next one")
 	}
-	all = append(all, t)
-	c.byID.Store(&all)
-	at := &c.names[bucket(t.spec.Name)]
-	m := map[string]*Topic{t.spec.Name: t}
+	c.list.Store(l.with(t.id, t))
+	c.setName(t.spec.Name, t)
+	c.partitions += len(t.partitions)
+	c.retaining.Add(t.retaining())
+}
+
+// replace publishes another state of a topic that exists.
+func (c *catalogue) replace(t *Topic) {
+	l := c.topics()
+	old := l.get(t.id)
+	c.list.Store(l.with(t.id, t))
+	c.setName(t.spec.Name, t)
+	c.partitions += len(t.partitions) - len(old.partitions)
+	c.retaining.Add(t.retaining() - old.retaining())
+}
+
+// remove takes a topic out: its name is free, its id is not.
+func (c *catalogue) remove(t *Topic) {
+	c.setName(t.spec.Name, nil)
+	c.list.Store(c.topics().with(t.id, nil))
+	c.partitions -= len(t.partitions)
+	c.retaining.Add(-t.retaining())
+}
+
+// skipTo notes that ids up to id were given to topics that do not exist any more.
+func (c *catalogue) skipTo(id uint32) { c.list.Store(c.topics().with(id, nil)) }
+
+// setName makes t what is found under a name, nil for nothing.
+func (c *catalogue) setName(name string, t *Topic) {
+	at := &c.names[bucket(name)]
+	m := make(map[string]*Topic)
 	if old := at.Load(); old != nil {
-		for name, other := range *old {
-			m[name] = other
-		}
+		maps.Copy(m, *old)
+	}
+	if delete(m, name); t != nil {
+		m[name] = t
 	}
 	at.Store(&m)
-	c.partitions += len(t.partitions)
 }
 
 // newTopic makes a topic with empty partitions, not yet in the catalogue.
 func (e *Engine) newTopic(id uint32, spec TopicSpec, created uint64) *Topic {
-	t := &Topic{id: id, spec: spec, created: created, partitions: make([]Partition, spec.Partitions)}
-	for i := range t.partitions {
-		p := &t.partitions[i]
-		p.stream = record.Stream{Topic: id, Partition: uint32(i)}
-		p.owner = e.shards[e.ShardOf(p.stream)]
-		p.asOf, p.skipTo = created, created
-		if spec.Mode == Rocket {
-			p.rocket = newRocket(e, &spec)
-		}
-	}
+	t := &Topic{id: id, spec: spec, created: created}
+	t.partitions = e.appendPartitions(nil, t, spec.Partitions)
 	return t
+}
+
+// appendPartitions is list, of t's partitions, with empty ones added until there are count.
+func (e *Engine) appendPartitions(list []*Partition, t *Topic, count uint32) []*Partition {
+	from := uint32(len(list))
+	all := make([]*Partition, count)
+	copy(all, list)
+	made := make([]Partition, count-from)
+	for i := range made {
+		p := &made[i]
+		p.stream = record.Stream{Topic: t.id, Partition: from + uint32(i)}
+		p.owner = e.shards[e.ShardOf(p.stream)]
+		p.asOf, p.skipTo = t.created, t.created
+		if t.spec.Mode == Rocket {
+			p.rocket = newRocket(e, t.Policy())
+		}
+		all[p.stream.Partition] = p
+	}
+	return all
 }
 
 // Topic returns the topic of that name, nil if there is none. Any goroutine may ask; it does not allocate.
@@ -205,7 +315,7 @@ func (e *Engine) TopicByID(id uint32) *Topic { return e.catalogue.get(id) }
 
 // Topics returns all topics sorted by name, in a list of the caller's own. Any goroutine may ask.
 func (e *Engine) Topics() []*Topic {
-	all := slices.Clone(e.catalogue.all())
+	all := slices.AppendSeq([]*Topic(nil), e.catalogue.topics().all)
 	slices.SortFunc(all, func(a, b *Topic) int { return strings.Compare(a.spec.Name, b.spec.Name) })
 	return all
 }

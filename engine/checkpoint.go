@@ -21,6 +21,7 @@ import (
 //	checkpoint   magic u32 | version u32 | parts u32 | parts × ( size u64 | part )
 //	part         time_ms u64 | topics u32 | partitions u32 | topics × topic | partitions × partition | extensions u32 | extensions
 //	topic        created u64 | size u32 | settings (as in the command that creates a topic)
+//	             or, where topics were deleted: how many ids in a row u64 | 0 u32
 //	partition    topic u32 | partition u32 | as_of u64 | floor u64 | next u64 | bytes u64
 //	             groups u32 | keys u32 | groups × group | keys × key
 //	group        offset u64 | size u16 | name; sorted by name
@@ -29,8 +30,8 @@ import (
 //
 // Version 1 had parts of size u32 and no extensions.
 //
-// Topics are in the order of their ids, which start at 1; each part lists all that were there when it was made, and
-// the longest list counts. Partitions that nothing has happened to are left out. What the file around it looks like, its
+// Topics are in the order of their ids, which start at 1; each part lists all that were there when it was made. A topic that
+// one part knows to be deleted is, and of its partitions the highest number counts. Partitions that nothing has happened to are left out. What the file around it looks like, its
 // checksum above all, is up to the log.
 
 const (
@@ -44,7 +45,7 @@ type Capture struct {
 	engine     *Engine
 	timeMs     uint64
 	windowMs   uint64
-	topics     []*Topic
+	topics     *topicList
 	partitions []captured
 	extensions []capturedExtension
 }
@@ -71,14 +72,13 @@ func (s *Shard) Capture() *Capture {
 }
 
 func (e *Engine) capture(timeMs uint64) *Capture {
-	return &Capture{engine: e, timeMs: timeMs, windowMs: e.config.IdemWindowMs, topics: e.catalogue.all()}
+	return &Capture{engine: e, timeMs: timeMs, windowMs: e.config.IdemWindowMs, topics: e.catalogue.topics()}
 }
 
 // collect notes the partitions of owner, or of everybody where that is nil.
 func (c *Capture) collect(owner *Shard) {
-	for _, t := range c.topics {
-		for i := range t.partitions {
-			p := &t.partitions[i]
+	for t := range c.topics.all {
+		for _, p := range t.partitions {
 			if (owner == nil || p.owner == owner) && p.asOf != t.created {
 				c.partitions = append(c.partitions, p.capture())
 			}
@@ -146,17 +146,38 @@ func EncodeCheckpoint(parts [][]byte) []byte {
 func (c *Capture) AppendTo(dst []byte) []byte {
 	le := binary.LittleEndian
 	dst = le.AppendUint64(dst, c.timeMs)
-	dst = le.AppendUint32(dst, uint32(len(c.topics)))
+	at := len(dst)
+	dst = le.AppendUint32(dst, 0)
 	dst = le.AppendUint32(dst, uint32(len(c.partitions)))
-	for _, t := range c.topics {
-		dst = le.AppendUint64(dst, t.created)
-		dst = le.AppendUint32(dst, uint32(specBytes+len(t.spec.Name)))
-		dst = appendSpec(dst, &t.spec)
-	}
+	dst, topics := c.topics.appendTo(dst)
+	le.PutUint32(dst[at:], topics)
 	for i := range c.partitions {
 		dst = c.partitions[i].appendTo(dst, c.timeMs, c.windowMs)
 	}
 	return c.appendExtensions(dst)
+}
+
+// appendTo encodes the topics and says how many entries that took.
+func (l *topicList) appendTo(dst []byte) (_ []byte, entries uint32) {
+	le := binary.LittleEndian
+	before := uint32(0)
+	skip := func(id uint32) { // the ids between before and id, of topics that were deleted
+		if id > before+1 {
+			dst = le.AppendUint64(dst, uint64(id-before-1))
+			dst = le.AppendUint32(dst, 0)
+			entries++
+		}
+		before = id
+	}
+	for t := range l.all {
+		skip(t.id)
+		dst = le.AppendUint64(dst, t.created)
+		dst = le.AppendUint32(dst, uint32(specBytes+len(t.spec.Name)))
+		dst = appendSpec(dst, &t.spec)
+		entries++
+	}
+	skip(l.last + 1)
+	return dst, entries
 }
 
 func (c *captured) appendTo(dst []byte, timeMs, windowMs uint64) []byte {

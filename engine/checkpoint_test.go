@@ -158,7 +158,8 @@ func part(edit func(p *captured, topic *Topic)) []byte {
 	p.keys.push(entry{first: 0, timeMs: 100, count: 2})
 	p.keys.push(entry{first: 8, timeMs: 100, count: 2})
 	edit(&p, topic)
-	c := Capture{timeMs: 100, windowMs: 1000, topics: []*Topic{topic}, partitions: []captured{p}}
+	c := Capture{timeMs: 100, windowMs: 1000, topics: new(topicList).with(1, topic), partitions: []captured{p}}
+	c.extensions = make([]capturedExtension, len(extensionTable()))
 	return c.AppendTo(nil)
 }
 

@@ -28,10 +28,12 @@ type Creation struct {
 	Batch *record.Batch // Created, Pending
 }
 
-// creations are the topics in flight.
-type creations struct {
-	byName     map[string]creation
-	partitions int // of all of them together
+// changes are what is in flight for topics.
+type changes struct {
+	creating   map[string]creation
+	deleting   map[uint32]*record.Batch
+	growing    map[uint32]growth
+	partitions int // that all of these add
 }
 
 type creation struct {
@@ -42,9 +44,7 @@ type creation struct {
 // CreateTopic adds a command to b that brings a topic into being. It must be called on the
 // catalogue's shard. Errors: ErrTopicName, ErrPartitions, ErrMode, ErrTopicExists, ErrTopicLimit.
 func (s *Shard) CreateTopic(b *record.Batch, spec TopicSpec) (Creation, error) {
-	if s.number != CatalogueShard {
-		panic("bug: topic command on a shard that is not the catalogue's")
-	}
+	s.mustBeCatalogue()
 	if err := spec.validate(); err != nil {
 		return Creation{}, err
 	}
@@ -54,9 +54,9 @@ func (s *Shard) CreateTopic(b *record.Batch, spec TopicSpec) (Creation, error) {
 	if !s.roomForTopic(&spec) {
 		return Creation{}, ErrTopicLimit
 	}
-	id := uint32(len(s.engine.catalogue.all()) + len(s.creating.byName) + 1)
+	id := s.engine.catalogue.topics().last + uint32(len(s.changing.creating)) + 1
 	b.AppendCommand(record.SectionTopicCreate, record.Stream{Topic: id}, 0, appendSpec(nil, &spec))
-	s.creating.start(spec, b)
+	s.changing.create(spec, b)
 	return Creation{State: Created, Batch: b}, nil
 }
 
@@ -66,7 +66,7 @@ func (s *Shard) knownTopic(spec *TopicSpec) (Creation, bool, error) {
 	var have TopicSpec
 	if res.Topic != nil {
 		have = res.Topic.spec
-	} else if c, ok := s.creating.byName[spec.Name]; ok {
+	} else if c, ok := s.changing.creating[spec.Name]; ok {
 		have, res = c.spec, Creation{State: Pending, Batch: c.batch}
 	} else {
 		return Creation{}, false, nil
@@ -79,22 +79,26 @@ func (s *Shard) knownTopic(spec *TopicSpec) (Creation, bool, error) {
 }
 
 func (s *Shard) roomForTopic(spec *TopicSpec) bool {
-	c, config := &s.engine.catalogue, &s.engine.config
-	return len(c.all())+len(s.creating.byName) < config.TopicsMax &&
-		c.partitions+s.creating.partitions+int(spec.Partitions) <= config.PartitionsMax
+	known, most := s.engine.catalogue.topics(), s.engine.config.TopicsMax
+	return known.count+len(s.changing.creating) < most && known.last+uint32(len(s.changing.creating)) < TopicIDMax &&
+		s.roomForPartitions(int(spec.Partitions))
 }
 
-func (c *creations) start(spec TopicSpec, b *record.Batch) {
-	if c.byName == nil {
-		c.byName = make(map[string]creation)
+func (s *Shard) roomForPartitions(more int) bool {
+	return s.engine.catalogue.partitions+s.changing.partitions+more <= s.engine.config.PartitionsMax
+}
+
+func (c *changes) create(spec TopicSpec, b *record.Batch) {
+	if c.creating == nil {
+		c.creating = make(map[string]creation)
 	}
-	c.byName[spec.Name] = creation{spec, b}
+	c.creating[spec.Name] = creation{spec, b}
 	c.partitions += int(spec.Partitions)
 }
 
-func (c *creations) finish(name string) {
-	if started, ok := c.byName[name]; ok {
-		delete(c.byName, name)
+func (c *changes) created(name string) {
+	if started, ok := c.creating[name]; ok {
+		delete(c.creating, name)
 		c.partitions -= int(started.spec.Partitions)
 	}
 }

@@ -4,7 +4,7 @@
 //
 // The state is split into shards, and each belongs to one loop. A request goes through two steps there:
 //
-//	Produce, CommitOffset, CreateTopic    decide, give the offset, encode a section into the open batch
+//	Produce, CommitOffset, CreateTopic …  decide, give the offset, encode a section into the open batch
 //	Apply                                 once that batch's frame is durable: make it visible
 //
 // What is between the two is in flight: it counts where offsets are given and duplicates are looked for, and
@@ -39,10 +39,22 @@
 //	   0 kind u8 | 1 group_size u8 | 2 members u16 | 4 topics u16 | 6 zero u16 | 8 session_ms u32 | 12 zero u32 | 16 acknowledged u64
 //	   24 group | members × ( size u8 | id ) | topics × ( id u32 | partitions u32 | size u8 | name )
 //
+//	SectionTopicDelete   stream: the topic's id, partition 0; base 0
+//	   (empty)
+//
+//	SectionTopicGrow     stream: the topic's id, partition 0; base 0
+//	   0 partitions u32, in all
+//
+//	SectionFloor         stream: the partition; base: the first offset that is kept
+//	   0 bytes u64, of all messages below it that there ever were
+//
+//	SectionRetention     stream: the topic's id or 0, and the partition or 0; base 0
+//	   0 version u8, 1 | 1 scope u8: 0 every topic, 1 a topic, 2 a partition | 2 set u8: 1 ttl_ms, 2 max_bytes, 3 both | 3 zero | 8 ttl_ms u64 | 16 max_bytes u64
+//
 //	SectionRecords       the idempotency key of a record, where it has one:
 //	   0 count u32 | 4 the client's key
 //	   It stands for the count records from this one on, which are in the same section: what one produce appended.
 //
-// Topic ids are dense, start at 1 and are given in the order of the log. A topic is created in an earlier frame than
-// everything else about it. Commits that would go backward, and kinds of frames other than batches, have no effect.
+// Topic ids are dense, start at 1, are given in the order of the log and never again. A topic is created in an earlier frame than
+// everything else about it, and what later frames than the one that deletes it say of it is left out. Floors and commits that would go backward, and kinds of frames other than batches, have no effect.
 package engine

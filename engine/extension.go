@@ -24,6 +24,7 @@ type capturedExtension func(dst []byte) []byte
 // extensionTable is every kind of further state, by rising tags.
 func extensionTable() []extension {
 	return []extension{
+		{1, captureRetention, restoreRetention},
 		{membersTag, captureMembers, restoreMembers},
 	}
 }

@@ -8,13 +8,14 @@ package engine
 // leader. Forgetting walks all partitions, about 10 ms for a million of them; a list of those in flight would be
 // shorter and cost every produce something.
 
-// Forget takes back everything in flight: offsets given, idempotency keys, groups' commits, topics in creation
+// Forget takes back everything in flight: offsets given, idempotency keys, groups' commits, floors, changes of topics
 // and ranges of rocket topics, whose messages are lost.
 // Batches that hold any of it must not be appended afterwards; those that were, and are committed after all, must
 // come back through ApplyCommitted.
 func (s *Shard) Forget() {
 	clear(s.keys)
-	s.creating = creations{}
+	s.changing = changes{}
+	clear(s.cutting)
 	for g, c := range s.committing {
 		c.forget(g)
 	}
@@ -22,9 +23,10 @@ func (s *Shard) Forget() {
 	if s.number == CatalogueShard {
 		clear(s.engine.memberships.pending)
 	}
-	for _, t := range s.engine.catalogue.all() {
-		for i := range t.partitions {
-			if p := &t.partitions[i]; p.owner == s {
+	clear(s.rockets)
+	for t := range s.engine.catalogue.topics().all {
+		for _, p := range t.partitions {
+			if p.owner == s {
 				if p.rocket != nil {
 					p.rocket.forget(p)
 				}

@@ -18,6 +18,7 @@ func FuzzRestore(f *testing.F) {
 	f.Add(sampleGroups(f).checkpoint())
 	f.Add(EncodeCheckpoint([][]byte{part(func(*captured, *Topic) {})}))
 	f.Add(EncodeCheckpoint(nil))
+	f.Add(changedWorld(f).checkpoint())
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if len(b) > 16<<10 { // each topic is worth up to 128 KiB of partitions
 			return
@@ -100,6 +101,7 @@ func FuzzApplyReplay(f *testing.F) {
 	w.commit()
 	f.Add(fuzzSeed(w))
 	f.Add(fuzzSeed(sampleGroups(f)))
+	f.Add(fuzzSeed(changedWorld(f)))
 	f.Add(append([]byte{8, 0}, bytes.Repeat([]byte{0xff}, 8)...))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if len(b) > 8<<10 {

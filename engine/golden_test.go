@@ -8,9 +8,9 @@ import (
 	"ayder/internal/record"
 )
 
-// testdata/v1, v2 and groups hold a log and checkpoints of former versions, and stay as they are for good: what was
+// testdata/v1 to v3 and groups hold a log and checkpoints of former versions, and stay as they are for good: what was
 // written once can be read by every later version. The log is that of sampleWorld with one shard, in the form of
-// fuzzSeed; the checkpoints are of two shards.
+// fuzzSeed; the checkpoints are of two shards. v3 is of version 2 with extension 1.
 
 func golden(t *testing.T, name string) []byte {
 	t.Helper()
@@ -54,13 +54,18 @@ func TestGroupsOfVersion2(t *testing.T) {
 	})
 	sameState(t, want.e, e)
 	e = New(Config{})
-	if err := e.Restore(golden(t, "groups/checkpoint")); err != nil {
+	if err := e.Restore(golden(t, "v3/groups")); err != nil {
 		t.Fatal(err)
 	}
 	sameState(t, want.e, e)
-	if !bytes.Equal(golden(t, "groups/log"), fuzzSeed(want)) || !bytes.Equal(golden(t, "groups/checkpoint"), want.checkpoint()) {
+	if !bytes.Equal(golden(t, "groups/log"), fuzzSeed(want)) || !bytes.Equal(golden(t, "v3/groups"), want.checkpoint()) {
 		t.Fatal("groups are encoded differently now: a new version is needed")
 	}
+	e = New(Config{})
+	if err := e.Restore(golden(t, "groups/checkpoint")); err != nil {
+		t.Fatal(err)
+	}
+	sameState(t, withoutLadders(want.e), withoutLadders(e))
 }
 
 func TestCheckpointsOfFormerVersions(t *testing.T) {
@@ -70,9 +75,44 @@ func TestCheckpointsOfFormerVersions(t *testing.T) {
 		if err := e.Restore(golden(t, name)); err != nil {
 			t.Fatal(name, err)
 		}
-		sameState(t, want.e, e)
+		sameState(t, withoutLadders(sampleWorld(t, 2).e), withoutLadders(e))
 	}
-	if !bytes.Equal(golden(t, "v2/checkpoint"), want.checkpoint()) {
+	e := New(Config{IdemWindowMs: 1000})
+	if err := e.Restore(golden(t, "v3/checkpoint")); err != nil {
+		t.Fatal(err)
+	}
+	sameState(t, want.e, e)
+	if !bytes.Equal(golden(t, "v3/checkpoint"), want.checkpoint()) {
 		t.Fatal("checkpoints are encoded differently now: a new version is needed")
 	}
+}
+
+// withoutLadders is e as a version knows it that had none.
+func withoutLadders(e *Engine) *Engine {
+	for t := range e.catalogue.topics().all {
+		for _, p := range t.partitions {
+			p.ladder = nil
+		}
+	}
+	return e
+}
+
+// Partitions of a checkpoint without ladders go on, and can be cut.
+func TestRetentionAfterAFormerVersion(t *testing.T) {
+	w := sampleWorld(t, 1)
+	e := w.recovered(Config{IdemWindowMs: 1000}, golden(t, "v2/checkpoint"), len(w.frames))
+	w.start(e)
+	p := e.Topic([]byte("a")).Partition(3)
+	w.produce(p, "new", "")
+	w.commit()
+	total := p.Bytes()
+	cut, err := p.owner.CutBefore(w.open[0], p, Mark{30, total - record.RecordHeaderBytes - 3})
+	if err != nil || cut.Messages != 30 || cut.Bytes != total-record.RecordHeaderBytes-3 {
+		t.Fatalf("%+v %v", cut, err)
+	}
+	w.commit()
+	if p.Floor() != 30 || p.Bytes() != record.RecordHeaderBytes+3 {
+		t.Fatalf("floor %d bytes %d", p.Floor(), p.Bytes())
+	}
+	sameState(t, e, w.recovered(Config{IdemWindowMs: 1000}, w.checkpoint(), len(w.frames)))
 }

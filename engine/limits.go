@@ -9,6 +9,8 @@ const (
 	IdemKeyBytesMax     = 1020      // an idempotency key; with its prefix it fills what a record may hold
 	GroupsPerPartition  = 10_000    // groups with a committed offset in one partition
 	ShardsMax           = 256       // loops
+	retainTopicsMax     = 4096      // topics that one call of Retain looks at
+	TopicIDMax          = 1 << 26   // topics that a log may ever have had
 	TopicsTotalMax      = 1_000_000 // what Config.TopicsMax may at most allow
 	PartitionsTotalMax  = 4_000_000 // what Config.PartitionsMax may at most allow
 	IdemKeysTotalMax    = 1 << 28   // what Config.IdemKeysMax may at most allow
@@ -26,6 +28,10 @@ const (
 	rocketTotalDefault  = 4 << 30   // bytes of all rocket topics together
 	chunkBytesMin       = 4 << 10   // a rocket partition's first block of memory
 	chunkBytesMax       = 256 << 10 // and the largest, but for a message that is larger
+	ladderMarksMax      = 512       // marks of one partition: 12 KiB
+	ladderParts         = 64        // what lies between two marks is about this part of all that is kept
+	ladderBytesMin      = 4096      // bytes between two marks, at least
+	ladderTimeMinMs     = 1000      // or milliseconds, at least
 	slotsMin            = 16        // slots in a window's smallest table
 	migrateSlots        = 32        // slots moved to a resized table per operation
 )

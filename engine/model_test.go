@@ -30,8 +30,11 @@ type modelPartition struct {
 	topic     string
 	number    uint32
 	visible   []string // messages
+	sizes     []uint64 // of these, in bytes
+	times     []uint64 // of their frames
 	assigned  []string // and those in flight
-	bytes     uint64
+	floor     uint64
+	cut       *inFlight  // a floor in flight
 	keys      []modelKey // applied, in order
 	flying    map[string]inFlight
 	committed map[string]uint64
@@ -48,6 +51,7 @@ type modelTopic struct {
 	spec       TopicSpec
 	id         uint32
 	partitions []*modelPartition
+	own        map[uint32]Policy
 }
 
 // model also remembers what each batch will change: frame by frame if it was appended.
@@ -58,7 +62,11 @@ type model struct {
 	config     Config
 	topics     map[string]*modelTopic
 	creating   map[string]*record.Batch
+	deleting   map[string]*record.Batch
+	growing    map[string]inFlight // count is the partitions
 	specs      map[string]TopicSpec
+	lastID     uint32
+	every      Policy
 	effects    map[*record.Batch][]func(timeMs uint64)
 	logged     []*record.Batch // those of the log's frames that were not applied
 	shardTime  []uint64
@@ -68,6 +76,7 @@ type model struct {
 	partsAfter int
 	restarted  int // frames there were at the last crash, all of which are applied
 	duplicates int
+	seen       modelCounts
 }
 
 func newModel(t *testing.T, seed uint64) *model {
@@ -75,6 +84,7 @@ func newModel(t *testing.T, seed uint64) *model {
 	m := &model{
 		t: t, rng: rng, config: Config{Shards: 1 + rng.IntN(4), IdemWindowMs: 500, IdemKeysMax: 1 + rng.IntN(40)},
 		topics: map[string]*modelTopic{}, creating: map[string]*record.Batch{}, specs: map[string]TopicSpec{},
+		deleting: map[string]*record.Batch{}, growing: map[string]inFlight{},
 		effects: map[*record.Batch][]func(uint64){},
 	}
 	m.w = newWorld(t, m.config)
@@ -106,6 +116,12 @@ func (m *model) step() {
 	switch n := m.rng.IntN(100); {
 	case n < 4:
 		m.create()
+	case n < 5:
+		m.changeTopic()
+	case n < 7:
+		m.cutBefore()
+	case n < 8:
+		m.retain(m.rng.IntN(m.config.Shards))
 	case n < 35:
 		m.produce(1)
 	case n < 45:
@@ -154,13 +170,19 @@ func (m *model) create() {
 
 func (m *model) created(spec TopicSpec) {
 	delete(m.creating, spec.Name)
-	tp := &modelTopic{spec: spec, id: uint32(len(m.topics) + 1)}
-	for i := range spec.Partitions {
+	m.lastID++
+	tp := &modelTopic{spec: spec, id: m.lastID, own: map[uint32]Policy{}}
+	tp.grow(spec.Partitions)
+	m.topics[spec.Name] = tp
+}
+
+func (tp *modelTopic) grow(partitions uint32) {
+	tp.spec.Partitions = partitions
+	for i := uint32(len(tp.partitions)); i < partitions; i++ {
 		tp.partitions = append(tp.partitions, &modelPartition{
-			topic: spec.Name, number: i, flying: map[string]inFlight{}, committed: map[string]uint64{}, pending: map[string]inFlight{},
+			topic: tp.spec.Name, number: i, flying: map[string]inFlight{}, committed: map[string]uint64{}, pending: map[string]inFlight{},
 		})
 	}
-	m.topics[spec.Name] = tp
 }
 
 // pick returns some partition, in the model and in the engine.
@@ -237,17 +259,20 @@ func (m *model) send(b *record.Batch, p *Partition, key string, values []string,
 
 func (m *model) sent(mp *modelPartition, b *record.Batch, key string, values []string, a Append) {
 	mp.assigned = append(mp.assigned, values...)
-	size := uint64(0)
+	var sizes []uint64
 	for _, v := range values {
-		size += record.RecordHeaderBytes + uint64(len(v))
+		sizes = append(sizes, record.RecordHeaderBytes+uint64(len(v)))
 	}
 	if key != "" {
 		mp.flying[key] = inFlight{a.Offset, a.Count, b}
-		size += idemPrefixBytes + uint64(len(key))
+		sizes[0] += idemPrefixBytes + uint64(len(key))
 	}
 	m.later(b, func(timeMs uint64) {
 		mp.visible = append(mp.visible, values...)
-		mp.bytes += size
+		mp.sizes = append(mp.sizes, sizes...)
+		for range values {
+			mp.times = append(mp.times, timeMs)
+		}
 		if key != "" {
 			delete(mp.flying, key)
 			mp.keys = append(mp.keys, modelKey{key, a.Offset, a.Count, timeMs})
@@ -307,7 +332,10 @@ func (m *model) resetOrDelete() {
 		return
 	}
 	want := error(nil)
-	if offset > uint64(len(mp.visible)) {
+	switch {
+	case offset < mp.floor:
+		want = ErrOffsetBelow
+	case offset > uint64(len(mp.visible)):
 		want = ErrOffsetAbove
 	}
 	if err := s.ResetOffset(b, p, []byte(name), offset); err != want {
@@ -404,11 +432,14 @@ func (m *model) forget() {
 		delete(m.specs, name)
 	}
 	clear(m.creating)
+	clear(m.deleting)
+	clear(m.growing)
 	for _, tp := range m.topics {
 		for _, mp := range tp.partitions {
 			mp.assigned = slices.Clone(mp.visible)
 			clear(mp.flying)
 			clear(mp.pending)
+			mp.cut = nil
 		}
 	}
 }
@@ -431,8 +462,12 @@ func (m *model) check() {
 		}
 		for i, mp := range tp.partitions {
 			p := got.Partition(uint32(i))
-			if p.Next() != uint64(len(mp.visible)) || p.Assigned() != uint64(len(mp.assigned)) || p.Bytes() != mp.bytes || p.Messages() != p.Next() {
-				m.fail("%s/%d: next %d assigned %d bytes %d", name, i, p.Next(), p.Assigned(), p.Bytes())
+			if p.Next() != uint64(len(mp.visible)) || p.Assigned() != uint64(len(mp.assigned)) || p.Floor() != mp.floor ||
+				p.Bytes() != mp.bytes(mp.floor, p.Next()) || p.Messages() != p.Next()-mp.floor {
+				m.fail("%s/%d: floor %d next %d assigned %d bytes %d", name, i, p.Floor(), p.Next(), p.Assigned(), p.Bytes())
+			}
+			if want := tp.own[uint32(i)].or(tp.policy()).or(m.every); m.w.e.Retention(got, uint32(i)) != want {
+				m.fail("%s/%d: retention %+v, want %+v", name, i, m.w.e.Retention(got, uint32(i)), want)
 			}
 			for n := range 3 {
 				g := fmt.Sprint("group", n)
@@ -499,7 +534,7 @@ func run(t *testing.T, seed uint64, steps int) *model {
 }
 
 func TestRandomWalks(t *testing.T) {
-	walks, frames, duplicates := uint64(60), 0, 0
+	walks, frames, duplicates, seen := uint64(60), 0, 0, modelCounts{}
 	if testing.Short() {
 		walks = 10
 	}
@@ -508,11 +543,12 @@ func TestRandomWalks(t *testing.T) {
 			m := run(t, seed, 3000)
 			frames += len(m.w.frames)
 			duplicates += m.duplicates
+			seen = seen.plus(m.seen)
 		})
 	}
-	t.Logf("%d frames, %d duplicates", frames, duplicates)
-	if duplicates == 0 {
-		t.Fatal("the walks never met a duplicate")
+	t.Logf("%d frames, %d duplicates, %+v", frames, duplicates, seen)
+	if duplicates == 0 || seen.deleted == 0 || seen.grown == 0 || seen.cut == 0 || seen.expired == 0 {
+		t.Fatal("the walks did not meet what they are for")
 	}
 }
 

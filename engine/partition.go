@@ -25,13 +25,16 @@ type Partition struct {
 	bytes    atomic.Uint64 // as floor
 	assigned uint64        // the offset that the next message gets
 
+	gone   atomic.Uint64 // index of the frame that deleted its topic, 0: it is there; written by the catalogue's shard
+	ladder *ladder       // where bytes and times are, nil while nothing was ever written
+
 	asOf   uint64 // index of the last frame that changed this partition
 	skipTo uint64 // asOf when the partition was created or restored: replay leaves frames up to here out
 	groups map[string]*group
 	window *window
 	rocket *rocket // nil: the messages are in the log. Set before anybody else knows the partition
 
-	_ [128 - 11*8]byte
+	_ [128 - 13*8]byte
 }
 
 // group is one consumer group's progress in one partition.
@@ -50,6 +53,10 @@ func (p *Partition) Stream() record.Stream { return p.stream }
 
 // Shard is the number of the shard that owns the partition. Any goroutine may ask.
 func (p *Partition) Shard() int { return p.owner.number }
+
+// GoneAt is the index of the frame that deleted the partition's topic, 0 while it exists. What was written in a later frame
+// is nowhere. Any goroutine may ask.
+func (p *Partition) GoneAt() uint64 { return p.gone.Load() }
 
 // Floor is the first offset that is kept.
 func (p *Partition) Floor() uint64 { return p.floor.Load() }

@@ -15,7 +15,7 @@ import (
 // Restore fills an engine that is still empty from EncodeCheckpoint's bytes. Errors wrap ErrCheckpoint;
 // the engine must be thrown away after one.
 func (e *Engine) Restore(payload []byte) error {
-	if len(e.catalogue.all()) > 0 || e.replayed > 0 {
+	if e.catalogue.topics().last > 0 || e.replayed > 0 {
 		panic("bug: restore into an engine that is not empty")
 	}
 	d := decoder{left: payload}
@@ -32,6 +32,9 @@ func (e *Engine) Restore(payload []byte) error {
 			return fmt.Errorf("part %d: %w: %w", i, err, ErrCheckpoint)
 		}
 	}
+	for _, s := range e.shards {
+		s.bury()
+	}
 	return d.end()
 }
 
@@ -40,8 +43,10 @@ func (e *Engine) restorePart(d *decoder) error {
 	for _, s := range e.shards {
 		s.timeMs = max(s.timeMs, timeMs)
 	}
+	id := uint32(0)
 	for i := range topics {
-		if err := e.restoreTopic(d, i+1); err != nil {
+		var err error
+		if id, err = e.restoreTopic(d, id); err != nil {
 			return fmt.Errorf("topic %d of %d: %w", i, topics, err)
 		}
 	}
@@ -58,31 +63,54 @@ func (e *Engine) restorePart(d *decoder) error {
 	return d.end()
 }
 
-// restoreTopic adds a topic, or finds it as another part described it.
-func (e *Engine) restoreTopic(d *decoder, id uint32) error {
+// restoreTopic takes the entry of the topics behind id before and returns the last one's id.
+func (e *Engine) restoreTopic(d *decoder, before uint32) (id uint32, err error) {
 	created, size := d.u64(), d.u32()
 	body := d.bytes(uint64(size))
 	if d.failed {
-		return errShort
+		return 0, errShort
 	}
+	if size == 0 {
+		return e.restoreDeleted(before, created)
+	}
+	id = before + 1
 	spec, err := readSpec(body)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	if t := e.catalogue.get(id); t != nil {
-		if t.spec != spec || t.created != created {
-			return fmt.Errorf("topic %d differs between parts: %q and %q", id, t.spec.Name, spec.Name)
-		}
-		return nil
+	t := e.catalogue.get(id)
+	switch {
+	case t == nil && e.catalogue.deleted(id): // since this part was made
+		return id, nil
+	case t == nil:
+		return id, e.addTopic(id, spec, created)
+	case t.spec.Name != spec.Name || t.spec.Mode != spec.Mode || t.created != created:
+		return 0, fmt.Errorf("topic %d differs between parts: %q and %q", id, t.spec.Name, spec.Name)
 	}
-	return e.addTopic(id, spec, created)
+	return id, e.growTopic(t, spec.Partitions)
+}
+
+// restoreDeleted takes out the topics of count ids behind before, which other parts may know.
+func (e *Engine) restoreDeleted(before uint32, count uint64) (id uint32, err error) {
+	if count == 0 || count > TopicIDMax || uint64(before)+count > TopicIDMax {
+		return 0, fmt.Errorf("%d deleted topics behind %d", count, before)
+	}
+	known := e.catalogue.topics()
+	id = before + uint32(count)
+	for t := range known.between(before+1, id) {
+		e.deleteTopic(t, max(t.created, 1))
+	}
+	if id > known.last {
+		e.catalogue.skipTo(id)
+	}
+	return id, nil
 }
 
 func (e *Engine) restorePartition(d *decoder) error {
 	stream := record.Stream{Topic: d.u32(), Partition: d.u32()}
 	asOf, floor, next, size := d.u64(), d.u64(), d.u64(), d.u64()
 	groups, keys := d.u32(), d.u32()
-	p := e.catalogue.partition(stream)
+	p := e.restored(stream)
 	switch {
 	case d.failed:
 		return errShort
@@ -102,6 +130,9 @@ func (e *Engine) restorePartition(d *decoder) error {
 	p.floor.Store(floor)
 	p.next.Store(next)
 	p.bytes.Store(size)
+	if next > 0 && p.rocket == nil {
+		p.ladder = p.newLadder(p.owner.timeMs) // extension 1 knows better
+	}
 	if err := p.restoreGroups(d, groups); err != nil {
 		return fmt.Errorf("stream %v: %w", stream, err)
 	}
@@ -109,6 +140,18 @@ func (e *Engine) restorePartition(d *decoder) error {
 		return fmt.Errorf("stream %v: %w", stream, err)
 	}
 	return nil
+}
+
+// restored is the partition that a part says something of, one that is thrown away where its topic is known to be deleted,
+// and nil where there never was one.
+func (e *Engine) restored(stream record.Stream) *Partition {
+	if p := e.catalogue.partition(stream); p != nil || !e.catalogue.deleted(stream.Topic) {
+		return p
+	}
+	p := &Partition{stream: stream, owner: e.shards[e.ShardOf(stream)]}
+	p.gone.Store(1)
+	p.owner.dig = true
+	return p
 }
 
 func (p *Partition) restoreGroups(d *decoder, groups uint32) error {

@@ -23,7 +23,7 @@ import (
 // One counter for the whole node was simpler to explain; but then a shard would need another's word before it writes. With
 // one per partition everything stays on the partition's loop, and a section costs 32 bytes per partition and life.
 //
-// What a partition holds is bounded by the topic's max_bytes, and all of them together by Config.RocketBytesMax: the
+// What a partition holds is bounded by the policy for it (retention.go), and all of them together by Config.RocketBytesMax: the
 // oldest go first, whenever something is added.
 
 // rocket is what a partition of a rocket topic has besides. It belongs to the partition's loop, but for the chunks.
@@ -39,13 +39,27 @@ type rocket struct {
 // rangeBits is log2 of the offsets in a range.
 const rangeBits = 32
 
-func newRocket(e *Engine, spec *TopicSpec) *rocket {
-	r := &rocket{maxBytes: spec.MaxBytes, ttlMs: spec.TTLMs}
+func newRocket(e *Engine, p Policy) *rocket {
+	r := &rocket{}
+	r.limit(p)
+	r.chunks.pool = &e.memory
+	return r
+}
+
+// limit has the partition hold what a policy says.
+func (r *rocket) limit(p Policy) {
+	r.ttlMs, r.maxBytes = p.TTLMs, p.MaxBytes
 	if r.maxBytes == 0 {
 		r.maxBytes = RocketBytesDefault
 	}
-	r.chunks.pool = &e.memory
-	return r
+}
+
+// retain drops what a policy does not want any more.
+func (r *rocket) retain(p *Partition, policy Policy, nowMs uint64) {
+	r.limit(policy)
+	for r.open && r.chunks.last != nil && r.tooMuch(p, 0, nowMs) {
+		r.dropOldest(p)
+	}
 }
 
 // Rocket tells whether the partition's messages are in memory only. Any goroutine may ask.
@@ -82,6 +96,7 @@ func (p *Partition) applyRange(sec *record.Section, live bool) error {
 	r.ranges++
 	if live { // where offsets of the range before are being given, they just go on
 		r.open = true
+		p.owner.rockets[p] = struct{}{}
 		return nil
 	}
 	r.clear(p)
@@ -91,6 +106,7 @@ func (p *Partition) applyRange(sec *record.Section, live bool) error {
 // clear takes the partition back to what the log knows.
 func (r *rocket) clear(p *Partition) {
 	r.open = false
+	delete(p.owner.rockets, p)
 	r.chunks.drop()
 	p.bytes.Store(0)
 	p.assigned = r.ranges << rangeBits

@@ -28,10 +28,19 @@ func (e *Engine) ShardsOf(f record.Frame) (set ShardSet) {
 
 // shardOf is the number of the shard that a section is for.
 func (e *Engine) shardOf(sec *record.Section) int {
-	if sec.Type == record.SectionTopicCreate || sec.Type == record.SectionGroupMembers {
+	if isCatalogue(sec.Type) || sec.Type == record.SectionGroupMembers {
 		return CatalogueShard
 	}
 	return e.ShardOf(sec.Stream)
+}
+
+// isCatalogue tells whether sections of this type change the catalogue.
+func isCatalogue(t record.SectionType) bool {
+	switch t {
+	case record.SectionTopicCreate, record.SectionTopicDelete, record.SectionTopicGrow, record.SectionRetention:
+		return true
+	}
+	return false
 }
 
 // HasCatalogue tells whether f changes the catalogue: every shard may need what it does before it can apply later
@@ -39,7 +48,7 @@ func (e *Engine) shardOf(sec *record.Section) int {
 func HasCatalogue(f record.Frame) bool {
 	it := f.Iter()
 	for sec, ok := it.Next(); ok; sec, ok = it.Next() {
-		if sec.Type == record.SectionTopicCreate {
+		if isCatalogue(sec.Type) {
 			return true
 		}
 	}

@@ -21,9 +21,16 @@ type Shard struct {
 	windows  []*Partition         // the partitions that remember keys, in no particular order
 	sweepAt  int                  // the one in windows to sweep next
 	idem     [idemPrefixBytes + IdemKeyBytesMax]byte
-	creating creations // topics in flight; only on the catalogue's shard
+	changing changes // topics in flight; only on the catalogue's shard
 
-	committing map[*group]committing // groups with a commit in flight
+	committing map[*group]committing  // groups with a commit in flight
+	cutting    map[*Partition]cutting // partitions whose floor is on its way
+
+	rockets map[*Partition]struct{} // partitions whose messages are in memory
+
+	buried uint64 // the deletions that this shard has seen
+	dig    bool   // it applied, or left out, something of a topic that is deleted
+	look   place  // where Retain goes on
 }
 
 // flightKey names an idempotency key among all partitions of a shard.
@@ -40,7 +47,7 @@ type flight struct {
 }
 
 func newShard(e *Engine, number int) *Shard {
-	return &Shard{engine: e, number: number, keys: make(map[flightKey]flight), committing: make(map[*group]committing)}
+	return &Shard{engine: e, number: number, keys: make(map[flightKey]flight), committing: make(map[*group]committing), cutting: make(map[*Partition]cutting), rockets: make(map[*Partition]struct{})}
 }
 
 // LastApplied returns the index of the last frame that this shard applied. Any goroutine may ask.

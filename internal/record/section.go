@@ -14,6 +14,10 @@ const (
 	SectionRecords     SectionType = 1  // records of one partition
 	SectionTopicCreate SectionType = 2  // a topic comes into being
 	SectionGroupCommit SectionType = 3  // a group's committed offset moves
+	SectionTopicDelete SectionType = 4  // a topic ceases to be
+	SectionTopicGrow   SectionType = 5  // a topic gets more partitions
+	SectionFloor       SectionType = 6  // a partition's first offset moves
+	SectionRetention   SectionType = 7  // how long messages stay, and how many
 	SectionBoot        SectionType = 14 // a range of offsets of a rocket topic is taken
 
 	SectionGroupReset   SectionType = 8  // a group's committed offset is set, backward too
@@ -21,7 +25,7 @@ const (
 	SectionGroupMembers SectionType = 10 // members of a coordinated group come, go or learn of it
 )
 
-// 4 topic delete, 5 topic grow, 6 floor, 7 retention and 11 to 13 KV are spoken for.
+// 11 to 13 KV are spoken for.
 
 // FlagSectionIdem marks a records section in which at least one record has an idempotency key,
 // so that applying the many sections without one need not look at their records.
