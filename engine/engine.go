@@ -1,5 +1,9 @@
 package engine
 
+// The engine joins the parts: the catalogue of topics that all loops read, a shard for each of them, and what belongs to
+// none of these. Its counters beside the state are for those outside who want to know that something has happened; nothing
+// in the state depends on them.
+
 import (
 	"sync/atomic"
 
