@@ -117,7 +117,7 @@ func (a *acceptor) stop(u *uringLoop) {
 
 // finish accepts what has connected, and closes.
 func (a *acceptor) finish(u *uringLoop) {
-	for a.listener != nil && waits(a.listener.fd) {
+	for n := 0; a.listener != nil && n < lastAcceptsMax && waits(a.listener.fd); n++ {
 		fd, _, err := unix.Accept4(a.listener.fd, unix.SOCK_CLOEXEC)
 		if err != nil {
 			break

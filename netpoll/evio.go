@@ -48,6 +48,7 @@ type evioEngine struct {
 
 	listeners []int // descriptors of the listener, until it is closed (evio_listener.go)
 	deaf      bool  // it is closed, as far as that can be done
+	deafBy    int64 // when it is closed in any case, 0: not draining yet
 
 	// far is the other end of the waker; nil before Serve, closed after the end. Set once, used by anybody.
 	far     atomic.Pointer[net.UnixConn]

@@ -27,12 +27,15 @@ func listenerFds(addr net.Addr) (fds []int) {
 	return fds
 }
 
-// closeListener ends listening once nothing waits in the backlog; false: something does, evio accepts it next.
+// closeListener ends listening once nothing waits in the backlog, or new ones come all the time; false: evio accepts first.
 func (e *evioEngine) closeListener() bool {
 	if len(e.listeners) == 0 {
 		return true
 	}
-	if waits(e.listeners[0]) {
+	if e.deafBy == 0 {
+		e.deafBy = e.l.now + ms(LastBacklogMs)
+	}
+	if waits(e.listeners[0]) && e.l.now < e.deafBy {
 		return false
 	}
 	if err := e.replaceListener(); err != nil {
@@ -67,9 +70,9 @@ func (e *evioEngine) replaceListener() error {
 	return nil
 }
 
-// waits tells whether a connection waits to be accepted, or an error.
+// waits tells whether a connection waits to be accepted.
 func waits(listener int) bool {
 	p := []unix.PollFd{{Fd: int32(listener), Events: unix.POLLIN}}
 	n, err := unix.Poll(p, 0)
-	return err == nil && n > 0
+	return err == nil && n > 0 && p[0].Revents&unix.POLLIN != 0
 }

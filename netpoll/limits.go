@@ -27,6 +27,7 @@ const (
 	// LastAcceptMs is how long the TLS listener goes on accepting what has connected when the server begins to drain, and
 	// LastHandshakeMs how long what shakes hands then may go on.
 	LastAcceptMs    = 10
+	LastBacklogMs   = 1000 // the same for evio, which accepts one by one, between other things
 	LastHandshakeMs = 1000
 	// CloseFlushMs bounds how long CloseWhenSent waits for a peer that does not take the output.
 	CloseFlushMs = 30_000
@@ -53,6 +54,8 @@ const (
 	// drainTickMs is how often a loop takes a turn by itself after Shutdown, so that BeforeWait can close connections
 	// that have become idle, and Busy is asked again.
 	drainTickMs = 100
+	// lastAcceptsMax bounds what is accepted in one go when the server begins to drain: a backlog as long as kernels have.
+	lastAcceptsMax = 4096
 	// listenerFdsMax is up to where the descriptors of the listener are looked for (evio only).
 	listenerFdsMax = 4096
 	// evioEndMs bounds the wait for evio's own end.
