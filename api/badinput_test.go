@@ -272,7 +272,7 @@ func TestUnknownPaths(t *testing.T) {
 	f := badInputFixture(t)
 	for _, path := range []string{
 		"/", "/nowhere", "/healthz", "/health/", "//health", "/Health", "/%68ealth/x", "/broker", "/broker/", "/broker/topic", "/broker/topics/t/produce/", "/broker/topics/t/x",
-		"/broker/consume/t/g", "/broker/consume/t", "/broker/consume/t/g/0/", "/broker/consume/t/g/0/0", "/docs", "/docs/", "/admin", "/broker%2Ftopics", "/metrics/x",
+		"/broker/consume/t/g", "/broker/consume/t", "/broker/consume/t/g/0/", "/broker/consume/t/g/0/0", "/docs/none", "/docs/", "/admin", "/broker%2Ftopics", "/metrics/x",
 		"/" + strings.Repeat("x/", 1000),
 	} {
 		for _, method := range []string{"GET", "POST", "DELETE", "BREW"} {

@@ -2,7 +2,6 @@ package api
 
 import (
 	"bytes"
-	"fmt"
 
 	"ayder/engine"
 	"ayder/internal/auth"
@@ -181,14 +180,4 @@ func adminTiming(l *loop, x *exchange) (reply, error) {
 		}
 		return reply{status: 200, body: mergeTimings(all).AppendJSON(nil, routeNames)}, nil
 	})
-}
-
-// docsErrors explains every error code: the "docs" of an error's body point here.
-func docsErrors(l *loop, _ *exchange) (reply, error) {
-	b := append(l.body[:0], "<!doctype html><html lang=en><meta charset=utf-8><title>Ayder: errors</title><h1>Errors</h1><dl>\n"...)
-	for _, e := range errorTable() {
-		b = fmt.Appendf(b, "<dt id=%q>%d %s</dt><dd>%s</dd>\n", e.Code, e.Status, e.Code, e.Message)
-	}
-	l.body = append(b, "</dl></html>\n"...)
-	return reply{status: 200, contentType: "text/html; charset=utf-8", body: l.body}, nil
 }

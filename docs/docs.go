@@ -1,0 +1,45 @@
+// Package docs holds the documentation that the server serves: the OpenAPI document and a page made of it.
+//
+// openapi.yaml beside this file is the source of both, so they cannot differ. JSON and HTML are made when they are first
+// asked for, which takes some ten milliseconds: not on a loop. Nothing on the page comes from elsewhere.
+package docs
+
+import (
+	_ "embed" // the document
+	"encoding/json"
+	"fmt"
+	"sync"
+
+	"go.yaml.in/yaml/v3"
+)
+
+//go:embed openapi.yaml
+var source []byte
+
+// OpenAPI returns the document as JSON. Any goroutine; the first call makes it. The caller must not change it.
+func OpenAPI() []byte { return openAPI() }
+
+// Reference returns the document as a page of HTML. Any goroutine; the first call makes it. The caller must not change it.
+func Reference() []byte { return reference() }
+
+// The document is part of the program, so one that does not decode is a bug.
+var (
+	openAPI = sync.OnceValue(func() []byte {
+		var document any
+		if err := yaml.Unmarshal(source, &document); err != nil {
+			panic(fmt.Sprintf("bug: openapi.yaml: %v", err))
+		}
+		out, err := json.Marshal(document)
+		if err != nil {
+			panic(fmt.Sprintf("bug: openapi.yaml: %v", err))
+		}
+		return out
+	})
+	reference = sync.OnceValue(func() []byte {
+		var document yaml.Node
+		if err := yaml.Unmarshal(source, &document); err != nil || len(document.Content) != 1 {
+			panic(fmt.Sprintf("bug: openapi.yaml: %v", err))
+		}
+		return render(node{document.Content[0]})
+	})
+)
