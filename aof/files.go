@@ -1,19 +1,23 @@
 package aof
 
 import (
+	"encoding/binary"
 	"fmt"
+	"io"
 	"math"
 	"path/filepath"
 	"strings"
 )
 
 // The log as files, for another node that is to begin with a copy. Sealed segments do not change any more, and neither does a
-// checkpoint; together they are a whole log that ends where the last of the segments does.
+// checkpoint; together they are a whole log that ends where the last of the segments does. One that was rewritten is
+// another file of the same name, and says so by its id.
 
 // FileInfo is one file of a log.
 type FileInfo struct {
 	Name string // in the log's directory
 	Size int64  // bytes
+	ID   string // what no other file of that name has: another may have taken its place since, and every node has its own
 }
 
 // Files lists the segments up to index, oldest first, and the checkpoint at index. ErrNotFound: index is not the last one
@@ -33,7 +37,11 @@ func (l *Log) Files(index uint64) ([]FileInfo, error) {
 	if err != nil {
 		return nil, fmt.Errorf("aof: %w", err)
 	}
-	return append(files, FileInfo{filepath.Base(path), size}), nil
+	id, err := FileID(f)
+	if err != nil {
+		return nil, fmt.Errorf("aof: %s: %w", path, err)
+	}
+	return append(files, FileInfo{filepath.Base(path), size, id}), nil
 }
 
 // Sealed is the last index of the newest sealed segment that is durable and has its name; 0: there is none.
@@ -41,6 +49,23 @@ func (l *Log) Sealed() uint64 {
 	_, last := l.sealedUpTo(math.MaxUint64)
 	return last
 }
+
+// FileID is the ID of a segment or a checkpoint: a segment's seed, or the checksum in a checkpoint's header.
+func FileID(r io.ReaderAt) (string, error) {
+	var b [40]byte
+	if _, err := r.ReadAt(b[:], 0); err != nil {
+		return "", err
+	}
+	switch le := binary.LittleEndian; string(b[:8]) {
+	case segmentMagic:
+		return seedID(le.Uint64(b[24:])), nil
+	case checkpointMagic:
+		return fmt.Sprintf("%08x", le.Uint32(b[12:])), nil
+	}
+	return "", fmt.Errorf("%w: no header of a segment or a checkpoint", ErrDamaged)
+}
+
+func seedID(seed uint64) string { return fmt.Sprintf("%016x", seed) }
 
 // sealedUpTo lists named segments that end at or before index, and where they end.
 func (l *Log) sealedUpTo(index uint64) (files []FileInfo, last uint64) {
@@ -50,7 +75,7 @@ func (l *Log) sealedUpTo(index uint64) (files []FileInfo, last uint64) {
 		if s == l.active || !s.named || s.last > index || s.last > l.durable.Load() {
 			break
 		}
-		files, last = append(files, FileInfo{filepath.Base(s.name()), s.size}), s.last
+		files, last = append(files, FileInfo{filepath.Base(s.name()), s.size, seedID(s.seed)}), s.last
 	}
 	return files, last
 }

@@ -23,6 +23,8 @@ import (
 
 // ReclaimOptions of one Reclaim.
 type ReclaimOptions struct {
+	// Before, if not 0, and all indexes behind it stay as they are.
+	Before uint64
 	// KeepBytes of the newest sealed segments stay as they are.
 	KeepBytes int64
 	// Hold is asked before every step; true ends the pass: somebody needs the files as they are. Nil: never.
@@ -53,7 +55,7 @@ func (c *candidate) gain() int64 { return c.s.size - blockUp(BlockBytes+c.live) 
 func (l *Log) Reclaim(live Liveness, o ReclaimOptions) (done Reclaimed, err error) {
 	l.reclaiming.Lock()
 	defer l.reclaiming.Unlock()
-	before := l.DiskBytes()
+	began, before := time.Now(), l.DiskBytes()
 	cs, waiting, err := l.candidates(live, &o)
 	if err == nil {
 		cs, err = l.dropDead(cs, &done)
@@ -65,6 +67,10 @@ func (l *Log) Reclaim(live Liveness, o ReclaimOptions) (done Reclaimed, err erro
 		err = l.rewrite(group, live, &done)
 	}
 	done.Freed, done.Waiting = before-l.DiskBytes(), waiting
+	if done.Dropped+done.Rewritten > 0 {
+		l.o.Logger.Info("space given back", "dir", l.dir, "bytes", done.Freed, "dropped", done.Dropped, "rewritten", done.Rewritten, "files", done.Files,
+			"first", l.FirstIndex(), "took", time.Since(began).Round(time.Millisecond))
+	}
 	if diskFailed(err) {
 		l.fail("give space back", err)
 		err = l.Err()
@@ -80,6 +86,9 @@ func (l *Log) candidates(live Liveness, o *ReclaimOptions) (cs []candidate, wait
 	limit, err := l.coveredBefore(math.MaxUint64)
 	if err != nil {
 		return nil, 0, err
+	}
+	if o.Before > 0 {
+		limit = min(limit, o.Before)
 	}
 	if l.o.rewriteAll {
 		limit = math.MaxUint64

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -44,9 +45,20 @@ type offer struct {
 	Files []offerFile `json:"files"` // oldest segment first, the checkpoint last
 }
 
+// offerFile is one of them. ID is empty where an older version makes the offer.
 type offerFile struct {
 	Name string `json:"name"`
 	Size int64  `json:"size"`
+	ID   string `json:"id,omitempty"`
+}
+
+// request is how the file is asked for, and its name among what has come: by its id too, because a leader gives space back by putting another file in
+// the place of a segment, and another leader's file of that name is another one. What came of one must not go on with the other.
+func (f *offerFile) request() string {
+	if f.ID == "" {
+		return f.Name
+	}
+	return f.Name + "@" + f.ID
 }
 
 // snapshots is raft.SnapshotStore. To raft, the newest snapshot is the newest checkpoint.
@@ -139,27 +151,38 @@ func (n *Node) prepareOffer(from uint64) error {
 
 // offer lists the files that make up the state at m and the log before it, as JSON.
 func (n *Node) offer(m *raft.SnapshotMeta) ([]byte, error) {
+	n.offered.Store(time.Now().UnixNano())
 	files, err := n.o.Log.Files(m.Index)
 	if err != nil {
 		return nil, fmt.Errorf("raftlog: offer: %w", err)
 	}
 	o := offer{Index: m.Index, Term: m.Term}
 	for _, f := range files {
-		o.Files = append(o.Files, offerFile{f.Name, f.Size})
+		o.Files = append(o.Files, offerFile{f.Name, f.Size, f.ID})
 	}
 	return json.Marshal(&o)
 }
 
+// Offering tells that a node was offered this node's files, or fetched from them, a moment ago: they should stay as they are for now.
+func (n *Node) Offering() bool {
+	return time.Now().UnixNano()-n.offered.Load() < int64(offerPause)
+}
+
 // bulk serves a pull: a file of the log.
 func (n *Node) bulk(_ hello, name string, offset int64) (io.ReadCloser, int64, error) {
+	name, id, _ := strings.Cut(name, "@")
 	if name != filepath.Base(name) || !offered(name) {
 		return nil, 0, fmt.Errorf("no file %q", name)
 	}
+	n.offered.Store(time.Now().UnixNano())
 	f, err := os.Open(filepath.Join(n.o.Dir, name))
 	if err != nil {
 		return nil, 0, err
 	}
 	info, err := f.Stat()
+	if err == nil && id != "" {
+		err = mustBeFile(f, id)
+	}
 	if err == nil {
 		_, err = f.Seek(offset, io.SeekStart)
 	}
@@ -167,6 +190,17 @@ func (n *Node) bulk(_ hello, name string, offset int64) (io.ReadCloser, int64, e
 		return nil, 0, errors.Join(err, f.Close())
 	}
 	return f, info.Size(), nil
+}
+
+// mustBeFile refuses a file that has taken the place of the one that was offered.
+func mustBeFile(f *os.File, id string) error {
+	switch is, err := aof.FileID(f); {
+	case err != nil:
+		return err
+	case is != id:
+		return fmt.Errorf("%s is another file by now", filepath.Base(f.Name()))
+	}
+	return nil
 }
 
 // offered tells whether a file of that name is the log's to give away.
@@ -205,6 +239,11 @@ func (s *sink) Close() error {
 	if err := json.Unmarshal(s.body, &o); err != nil {
 		return fmt.Errorf("raftlog: offer: %w", err)
 	}
+	select {
+	case <-n.started: // raft takes offers before Start has it
+	case <-n.stop:
+		return ErrStopped
+	}
 	leader, ok := n.Leader()
 	if !ok {
 		return errors.New("raftlog: an offer from nobody")
@@ -231,12 +270,15 @@ func (n *Node) fetch(dir, addr string, o *offer) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
+	if err := removeOthers(dir, o); err != nil {
+		return err
+	}
 	for _, f := range o.Files {
-		if f.Name != filepath.Base(f.Name) || !offered(f.Name) {
-			return fmt.Errorf("the offer names %q", f.Name)
+		if f.Name != filepath.Base(f.Name) || !offered(f.Name) || strings.Trim(f.ID, "0123456789abcdef") != "" {
+			return fmt.Errorf("the offer names %q", f.request())
 		}
 		for tries := 0; ; tries++ {
-			err := n.fetchFile(filepath.Join(dir, f.Name), addr, f)
+			err := n.fetchFile(filepath.Join(dir, f.request()), addr, f)
 			if err == nil {
 				break
 			}
@@ -252,6 +294,23 @@ func (n *Node) fetch(dir, addr string, o *offer) error {
 		}
 	}
 	return syncDir(dir)
+}
+
+// removeOthers removes what came of other offers.
+func removeOthers(dir string, o *offer) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if slices.ContainsFunc(o.Files, func(f offerFile) bool { return f.request() == e.Name() }) {
+			continue
+		}
+		if err := os.Remove(filepath.Join(dir, e.Name())); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (n *Node) fetchFile(path, addr string, f offerFile) (err error) {
@@ -273,7 +332,7 @@ func (n *Node) fetchFile(path, addr string, f offerFile) (err error) {
 	if have < f.Size {
 		ctx, cancel := context.WithTimeout(context.Background(), fetchTimeout)
 		defer cancel()
-		in, _, err := n.transport.pull(ctx, addr, f.Name, have)
+		in, _, err := n.transport.pull(ctx, addr, f.request(), have)
 		if err != nil {
 			return err
 		}
@@ -329,7 +388,7 @@ func replaceLog(dir, from string, o *offer) error {
 		}
 	}
 	for _, f := range o.Files {
-		err := os.Rename(filepath.Join(from, f.Name), filepath.Join(dir, f.Name))
+		err := os.Rename(filepath.Join(from, f.request()), filepath.Join(dir, f.Name))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) { // moved before an interruption
 			return err
 		}

@@ -9,10 +9,35 @@ import (
 	"time"
 
 	"ayder/aof"
+	"ayder/internal/record"
 )
 
+// everyFourth is what is alive of every stream.
+type everyFourth struct{}
+
+func (everyFourth) Count(_ record.Stream, first, next uint64) uint64 { return (next+3)/4 - (first+3)/4 }
+
+func (everyFourth) Alive(dst []aof.Range, _ record.Stream, first, next uint64) []aof.Range {
+	for at := (first + 3) / 4 * 4; at < next; at += 4 {
+		dst = append(dst, aof.Range{First: at, Next: at + 1})
+	}
+	return dst
+}
+
+// rewriteFront rewrites what lies in front of index.
+func rewriteFront(l *aof.Log, index uint64) error {
+	if err := l.WriteCheckpoint(index-1, []byte("state")); err != nil {
+		return err
+	}
+	done, err := l.Reclaim(everyFourth{}, aof.ReclaimOptions{})
+	if err == nil && done.Rewritten == 0 {
+		err = errors.New("nothing was rewritten")
+	}
+	return err
+}
+
 // dropFront writes until the leader has sealed a segment, makes the checkpoint there, and drops everything before.
-func (c *testCluster) dropFront(want []string) []string {
+func (c *testCluster) dropFront(want []string, drop func(*aof.Log, uint64) error) []string {
 	c.t.Helper()
 	l := c.leader()
 	before := l.log.Stats().Rolls.Load()
@@ -33,7 +58,7 @@ func (c *testCluster) dropFront(want []string) []string {
 		c.t.Fatal(err)
 	}
 	l.node.Checkpointed(index)
-	if err := l.log.DropBefore(index); err != nil {
+	if err := drop(l.log, index); err != nil {
 		c.t.Fatal(err)
 	}
 	l.node.store.cache.truncate(1) // where it would be found all the same
@@ -45,6 +70,11 @@ func (c *testCluster) dropFront(want []string) []string {
 
 // A follower that needs entries which are gone receives the leader's files and goes on from there.
 func TestAFollowerTooFarBehindIsGivenFiles(t *testing.T) {
+	t.Run("dropped", func(t *testing.T) { tooFarBehind(t, (*aof.Log).DropBefore) })
+	t.Run("rewritten", func(t *testing.T) { tooFarBehind(t, rewriteFront) })
+}
+
+func tooFarBehind(t *testing.T, drop func(*aof.Log, uint64) error) {
 	c := newCluster(t, 3)
 	restarts := make(chan string, 10)
 	for i, m := range c.members {
@@ -61,7 +91,7 @@ func TestAFollowerTooFarBehindIsGivenFiles(t *testing.T) {
 		away = c.members[2]
 	}
 	away.stop()
-	want = c.dropFront(want)
+	want = c.dropFront(want, drop)
 	away.start(false)
 	select {
 	case id := <-restarts:
@@ -84,10 +114,15 @@ func TestAFollowerTooFarBehindIsGivenFiles(t *testing.T) {
 	}
 	away.start(false)
 	first := away.log.FirstIndex()
-	if first != l.log.FirstIndex() {
+	if first != l.log.FirstIndex() || !l.node.Offering() {
 		t.Fatal("begins at", first)
 	}
 	until(t, "the rest", func() bool { return away.node.Applied() >= l.node.Applied() })
+	until(t, "the same messages", func() bool {
+		mine, _ := away.log.Stream(record.Stream{Topic: 1})
+		theirs, _ := l.log.Stream(record.Stream{Topic: 1})
+		return mine == theirs && mine.Messages > 0
+	})
 	if got := away.values(); len(got) == 0 || got[len(got)-1] != want[len(want)-1] {
 		t.Fatal("has not the end of the log")
 	}
@@ -127,7 +162,7 @@ func TestALeaderMakesFilesWhenTheyAreNeeded(t *testing.T) {
 	lead()
 	away := c.members[2]
 	away.stop()
-	want = c.dropFront(want)
+	want = c.dropFront(want, (*aof.Log).DropBefore)
 	first.stop()
 	first.start(false)
 	lead()
@@ -173,7 +208,7 @@ func TestAnInstallCanBeInterrupted(t *testing.T) {
 			}
 		}
 		for i, name := range files {
-			o.Files = append(o.Files, offerFile{name, 3})
+			o.Files = append(o.Files, offerFile{Name: name, Size: 3})
 			if i < moved {
 				write(filepath.Join(dir, name), "new")
 			} else {
@@ -199,6 +234,43 @@ func TestAnInstallCanBeInterrupted(t *testing.T) {
 	}
 }
 
+// What came of one file does not go on with another of the same name: not when the leader has put one in its place, and not from another leader.
+func TestAFileThatWasReplacedIsNotGivenAway(t *testing.T) {
+	c := newCluster(t, 1)
+	c.members[0].start(true)
+	c.dropFront(c.write(0, 3), rewriteFront)
+	l := c.leader()
+	files, err := l.log.Files(l.node.checkpoint.Load())
+	if err != nil || len(files) < 2 {
+		t.Fatal(files, err)
+	}
+	for _, f := range files {
+		of := offerFile{f.Name, f.Size, f.ID}
+		r, size, err := l.node.bulk(hello{}, of.request(), 0)
+		if err != nil || size != f.Size {
+			t.Fatal(f, size, err)
+		}
+		_ = r.Close()
+		of.ID = strings.Repeat("0", len(of.ID))
+		if _, _, err := l.node.bulk(hello{}, of.request(), 0); err == nil {
+			t.Error(f.Name, "is given away under another id")
+		}
+	}
+	dir := filepath.Join(t.TempDir(), installDir)
+	kept := offerFile{files[0].Name, files[0].Size, files[0].ID}
+	for _, name := range []string{files[0].Name, files[0].Name + "@00", kept.request(), "other"} {
+		if err := errors.Join(os.MkdirAll(dir, 0o755), os.WriteFile(filepath.Join(dir, name), nil, 0o644)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := removeOthers(dir, &offer{Files: []offerFile{kept}}); err != nil {
+		t.Fatal(err)
+	}
+	if left, _ := os.ReadDir(dir); len(left) != 1 || left[0].Name() != kept.request() {
+		t.Error("left of other offers:", left)
+	}
+}
+
 // Nothing but the log's files is given away, and none taken.
 func TestOnlyTheLogsFilesTravel(t *testing.T) {
 	n := &Node{o: Options{Dir: t.TempDir()}}
@@ -206,8 +278,11 @@ func TestOnlyTheLogsFilesTravel(t *testing.T) {
 		if _, _, err := n.bulk(hello{}, name, 0); err == nil {
 			t.Error(name, "was given away")
 		}
-		if err := n.fetch(filepath.Join(t.TempDir(), "in"), "", &offer{Files: []offerFile{{name, 1}}}); err == nil {
+		if err := n.fetch(filepath.Join(t.TempDir(), "in"), "", &offer{Files: []offerFile{{Name: name, Size: 1}}}); err == nil {
 			t.Error(name, "was taken")
 		}
+	}
+	if err := n.fetch(filepath.Join(t.TempDir(), "in"), "", &offer{Files: []offerFile{{"1.aof", 1, "/../../x"}}}); err == nil {
+		t.Error("a path was taken for an id")
 	}
 }

@@ -6,6 +6,10 @@ import (
 	"ayder/internal/record"
 )
 
+// Limits of a node and of its transport. What a client sees of them is in the HTTP face's own; what the log allows is in
+// package aof. Every queue has one here, and every wait: a full queue is an answer, and a wait that ends
+// says what it waited for.
+
 // Limits and defaults of a node.
 const (
 	backlogEntriesMax    = 4096                   // entries placed and not yet on this disk
@@ -40,6 +44,7 @@ const (
 	fetchTries        = 20                    // faults that fetching one file survives
 	fetchPause        = time.Second           // after one
 	fetchTimeout      = 10 * time.Minute      // of one file, from where it stopped
+	offerPause        = 30 * time.Second      // for which files stay as they are after one was fetched
 	logRepeat         = 10 * time.Second      // the same line about the same node is not repeated within
 	logLinesMax       = 1000                  // lines that are remembered for that
 	scrubEvery        = 24 * time.Hour        // all sealed segments are read again

@@ -139,7 +139,7 @@ func (d *simDisk) blowAt(n int, blow func()) {
 func (d *simDisk) ailing() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.broken || d.hung || d.stuck || d.slow > 0
+	return d.broken || d.hung || d.stuck || d.held || d.slow > 0
 }
 
 // powerOff loses what is not durable, in the way MemFS does. Writes that wait fail; the next life's disk is well.

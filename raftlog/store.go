@@ -184,11 +184,11 @@ func entryOf(h *record.Header, payload []byte, l *raft.Log) error {
 	return nil
 }
 
-// DeleteRange implements raft.LogStore: of a suffix, when a leader's log differs from ours; of a prefix, when raft has a
-// snapshot instead.
+// DeleteRange implements raft.LogStore: of a suffix, when a leader's log differs from ours. Of a prefix, when raft has a
+// snapshot instead, nothing is to be done: messages are in those frames, and space comes back by aof.Log.Reclaim.
 func (s *store) DeleteRange(first, last uint64) error {
 	if last < s.log.LastIndex() {
-		return s.log.DropBefore(last + 1)
+		return nil
 	}
 	s.cache.truncate(first)
 	s.proposals.cut(first)
