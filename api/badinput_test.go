@@ -506,7 +506,7 @@ func TestBadCommands(t *testing.T) {
 		{`{"name":"x","partitions":"8"}`, 400, "bad_json", `"partitions"`},
 		{`{"name":"x","partitions":1,"partitions":2}`, 400, "bad_json", `"partitions"`},
 		{`{"name":"x","mode":"x"}`, 400, "bad_json", "mode"},
-		{`{"name":"x","mode":"rocket"}`, 400, "not_offered", "rocket"},
+		{`{"name":"x","mode":"Rocket"}`, 400, "bad_json", "mode"},
 		{`{"name":"x","ttl_ms":-1}`, 400, "bad_json", `"ttl_ms"`},
 		{`{"name":"x","max_bytes":true}`, 400, "bad_json", `"max_bytes"`},
 		{`{"name":"t"}`, 409, "topic_exists", `"t"`},

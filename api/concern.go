@@ -20,6 +20,7 @@ type outcome struct {
 	index   uint64 // of its frame, 0: not known
 	durable bool   // committed: no failure that the cluster survives takes it back
 	synced  bool   // what its concern asks for was reached
+	rocket  bool   // it is in memory only
 	acked   int    // voters that have it, 0: not asked for
 }
 

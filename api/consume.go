@@ -27,6 +27,12 @@ func consume(l *loop, x *exchange) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
+	if p.Rocket() {
+		if x.follower {
+			return reply{}, ErrNotLeader // who has the messages
+		}
+		x.args.set |= pConsistency // a stream of them ends when this node ceases to lead
+	}
 	if owner != l.index {
 		return l.forward(owner, x)
 	}

@@ -57,7 +57,7 @@ var (
 	errBadHeader      = &Error{Status: 400, Code: "bad_message_header", Message: "A message header is too long or there are too many"}
 	errBadMember      = &Error{Status: 400, Code: "bad_member", Message: "The node is not described well enough"}
 	errBadGzip        = &Error{Status: 400, Code: "bad_gzip", Message: "The request body is not what its Content-Encoding says"}
-	errNotOffered     = &Error{Status: 400, Code: "not_offered", Message: "This is not offered yet"}
+	errNeedsSealed    = &Error{Status: 400, Code: "needs_sealed", Message: "A rocket topic keeps its messages in memory only and cannot promise that"}
 	errUnauthorized   = &Error{Status: 401, Code: "unauthorized", Message: "A valid token is required", Header: "WWW-Authenticate: Bearer realm=\"ayder\"\r\n"}
 	errForbidden      = &Error{Status: 403, Code: "forbidden", Message: "The token does not allow this"}
 	errNotFound       = &Error{Status: 404, Code: "not_found", Message: "There is nothing at this path"}
@@ -92,10 +92,10 @@ var (
 // errorList has the errors for /docs/errors and for the test that compares it with the documentation.
 var errorList = []*Error{
 	errBadParameter, errUnknownParam, errRepeatedParam, errBadPath, errBadJSON, errUnknownField, errBadNDJSON, errEmptyNDJSON, errMissingTopic,
-	errBadTopic, errBadPartitions, errBadGroup, errBadKey, errBadHeader, errNotOffered, errUnauthorized, errForbidden, errNotFound,
+	errBadTopic, errBadPartitions, errBadGroup, errBadKey, errBadHeader, errUnauthorized, errForbidden, errNotFound,
 	errUnknownTopic, errPartition, errMethod, errHeadTimeout, errTopicExists, errBelowFloor, errExpected, errTooLarge, errAboveEnd,
 	errEncoding, errStorage, errDamaged, errInternal, errOverloaded, errStarting, errNoLeader, errLeadershipLost, errCommitTimeout, errNoSpace,
-	errRedirect, errNoHTTPS, errNotClustered, errNodeConflict, errBadMember, errUnknownNode, errChange, errRateLimited, errBadGzip,
+	errRedirect, errNoHTTPS, errNotClustered, errNodeConflict, errBadMember, errUnknownNode, errChange, errRateLimited, errBadGzip, errNeedsSealed,
 }
 
 // What a Log, a Reader and a Cluster may answer; the program that wires them translates their errors into these.

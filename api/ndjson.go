@@ -40,11 +40,11 @@ func produceNDJSON(l *loop, x *exchange) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	p, c, r, err := l.target(x, x.lines.count*(record.RecordHeaderBytes+len(x.args.key)+len(headers)))
+	p, c, r, err := l.target(x, x.lines.count, x.lines.count*(record.RecordHeaderBytes+len(x.args.key)+len(headers)))
 	if p == nil {
 		return r, err
 	}
-	many, dup, err := l.shard.BeginMany(c.batch, p, uint32(x.lines.count), x.args.idem, x.args.has(pIdem), expected(&x.args))
+	many, dup, err := l.begin(x, p, c, uint32(x.lines.count))
 	if err != nil {
 		return reply{}, produceError(err, p)
 	}
@@ -56,6 +56,9 @@ func produceNDJSON(l *loop, x *exchange) (reply, error) {
 		addEnvelopes(&many, x.lines.envelopes, &m)
 	} else {
 		addLines(&many, x.body, &m)
+	}
+	if c == nil {
+		return l.launched(x, p, many.End(), owedNDJSON), nil
 	}
 	return l.appended(x, p, c, many.End(), owedNDJSON)
 }

@@ -15,7 +15,7 @@ import (
 
 // produce appends the request's body as one message.
 func produce(l *loop, x *exchange) (reply, error) {
-	p, c, r, err := l.target(x, 0)
+	p, c, r, err := l.target(x, 1, 0)
 	if p == nil {
 		return r, err
 	}
@@ -26,6 +26,13 @@ func produce(l *loop, x *exchange) (reply, error) {
 	if m.Headers, err = l.messageHeaders(x.req); err != nil {
 		return reply{}, err
 	}
+	if c == nil {
+		got, err := l.shard.ProduceRocket(p, m, expected(&x.args), wallMs())
+		if err != nil {
+			return reply{}, produceError(err, p)
+		}
+		return l.launched(x, p, got, owedProduce), nil
+	}
 	got, err := l.shard.Produce(c.batch, p, m, expected(&x.args))
 	if err != nil {
 		return reply{}, produceError(err, p)
@@ -33,10 +40,10 @@ func produce(l *loop, x *exchange) (reply, error) {
 	return l.appended(x, p, c, got, owedProduce)
 }
 
-// target finds the partition that a produce goes to and a batch that it may be encoded in. A nil
-// partition means that reply and error are the handler's result. extra is what encoding adds to
+// target finds the partition that a produce of count messages goes to and a batch that it may be encoded in; a rocket topic has
+// none. A nil partition means that reply and error are the handler's result. extra is what encoding adds to
 // the body beyond one record.
-func (l *loop) target(x *exchange, extra int) (*engine.Partition, *commit, reply, error) {
+func (l *loop) target(x *exchange, count, extra int) (*engine.Partition, *commit, reply, error) {
 	t := l.server.options.Engine.Topic(x.args.topic)
 	if t == nil {
 		r, err := l.autoCreate(x)
@@ -51,6 +58,16 @@ func (l *loop) target(x *exchange, extra int) (*engine.Partition, *commit, reply
 		x.pinned, x.pin = true, n
 		r, err := l.forward(owner, x)
 		return nil, nil, r, err
+	}
+	if p.Rocket() {
+		if err := checkRocket(&x.args); err != nil {
+			return nil, nil, reply{}, err
+		}
+		if !p.RocketReady(count) {
+			r, err := l.takeRange(x, p)
+			return nil, nil, r, err
+		}
+		return p, nil, reply{}, nil
 	}
 	c, err := l.batch(len(x.body) + len(x.head) + extra)
 	if err != nil {
@@ -104,8 +121,11 @@ func expected(a *args) engine.ProduceOptions {
 
 // eventTime is the message's own time, else that of its batch.
 func (l *loop) eventTime(x *exchange, c *commit) uint64 {
-	if x.args.has(pTime) {
+	switch {
+	case x.args.has(pTime):
 		return x.args.timeMs
+	case c == nil:
+		return wallMs()
 	}
 	return c.batch.TimeMs
 }
@@ -207,11 +227,16 @@ func (l *loop) autoCreate(x *exchange) (reply, error) {
 	if l.index != engine.CatalogueShard {
 		return l.forward(engine.CatalogueShard, x)
 	}
+	if o.DefaultMode == engine.Rocket {
+		if err := checkRocket(&x.args); err != nil {
+			return reply{}, err
+		}
+	}
 	c, err := l.batch(len(x.head))
 	if err != nil {
 		return reply{}, err
 	}
-	spec := engine.TopicSpec{Name: string(x.args.topic), Partitions: o.DefaultPartitions}
+	spec := engine.TopicSpec{Name: string(x.args.topic), Partitions: o.DefaultPartitions, Mode: o.DefaultMode}
 	res, err := l.shard.CreateTopic(c.batch, spec)
 	b := c.batch
 	switch {

@@ -66,6 +66,7 @@ type Options struct {
 	IdleNs            int64 // time between requests
 	LastCallNs        int64 // once the server stops, time for one more request on a connection that is idle
 	DefaultPartitions uint32
+	DefaultMode       engine.Mode // of topics that are created without one
 	AutoCreate        bool
 	ServerTiming      bool
 	CommitIsLast      bool   // clients commit the last offset processed, not the next one to read
@@ -109,6 +110,8 @@ type Server struct {
 
 // NewServer returns a server that is ready to be given to netpoll.Listen.
 func NewServer(o Options) *Server {
+	newReader := o.NewReader
+	o.NewReader = func() Reader { return memoryReader{o.Engine, newReader()} }
 	s := &Server{options: o, loops: make([]*loop, o.Loops), stopped: make(chan struct{}), started: make(chan struct{})}
 	s.lifetime, s.end = context.WithCancel(context.Background())
 	s.starting.Add(o.Loops)

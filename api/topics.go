@@ -64,15 +64,15 @@ func (l *loop) topicSpec(x *exchange) (spec engine.TopicSpec, err error) {
 	if err := checkTopic([]byte(*t.Name), x.scope); err != nil {
 		return spec, err
 	}
-	spec = engine.TopicSpec{Name: *t.Name, Partitions: l.server.options.DefaultPartitions, TTLMs: t.TTLMs, MaxBytes: t.MaxBytes}
+	spec = engine.TopicSpec{Name: *t.Name, Partitions: l.server.options.DefaultPartitions, TTLMs: t.TTLMs, MaxBytes: t.MaxBytes, Mode: l.server.options.DefaultMode}
 	if t.Partitions != nil {
 		spec.Partitions = *t.Partitions
 	}
-	if t.Mode != nil && *t.Mode != "sealed" {
-		if *t.Mode == "rocket" {
-			return spec, errNotOffered.with("rocket topics are not offered yet")
+	if t.Mode != nil {
+		var ok bool
+		if spec.Mode, ok = engine.ModeOf(*t.Mode); !ok {
+			return spec, errBadJSON.with("mode is \"sealed\" or \"rocket\"")
 		}
-		return spec, errBadJSON.with("mode is \"sealed\" or \"rocket\"")
 	}
 	return spec, nil
 }

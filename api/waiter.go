@@ -138,6 +138,8 @@ func (w *waiter) appendBody(b []byte, o outcome, at int64) []byte {
 // durability is the part of an answer that says what was achieved.
 func durability(duplicate bool, o outcome) string {
 	switch {
+	case o.rocket:
+		return `,"sealed":false,"durable":false,"mode":"rocket","synced":false`
 	case duplicate && o.durable:
 		return `,"sealed":true,"durable":true,"mode":"sealed","duplicate":true,"synced":null`
 	case duplicate:

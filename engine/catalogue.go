@@ -42,6 +42,16 @@ func (m Mode) String() string {
 	return "unknown"
 }
 
+// ModeOf is the mode of that name.
+func ModeOf(name string) (m Mode, ok bool) {
+	for m := Sealed; m <= Rocket; m++ {
+		if m.String() == name {
+			return m, true
+		}
+	}
+	return 0, false
+}
+
 // TopicSpec is what a topic is created with.
 type TopicSpec struct {
 	Name       string // ValidName

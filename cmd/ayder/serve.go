@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"ayder/api"
+	"ayder/engine"
 	"ayder/httpparse"
 	"ayder/internal/auth"
 	"ayder/internal/config"
@@ -118,6 +119,9 @@ func apiOptions(c *config.Config, st *store, tokens *auth.Holder, e *metrics.Exp
 		HeaderNs: int64(c.HeadTimeout), IdleNs: int64(c.IdleTimeout), DefaultPartitions: uint32(c.PartitionsDefault),
 		LastCallNs: int64(min(lastCall, c.ShutdownTimeout/4)),
 		AutoCreate: c.AutoCreate, ServerTiming: c.ServerTiming, CommitIsLast: c.CommitIs == "last", CORSOrigin: c.CORSOrigin,
+	}
+	if c.Rocket {
+		o.DefaultMode = engine.Rocket
 	}
 	if st.cluster != nil {
 		o.Cluster = st.cluster

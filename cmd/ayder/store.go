@@ -60,6 +60,7 @@ func openOnce(c *config.Config, logger *slog.Logger) (*store, error) {
 	began := time.Now()
 	st := &store{logger: logger, segmentBytes: c.SegmentBytes, closing: make(chan struct{}), engine: engine.New(engine.Config{
 		Shards: c.Loops, IdemWindowMs: uint64(c.IdempotencyWindow.Milliseconds()), IdemKeysMax: c.IdempotencyKeys,
+		RocketBytesMax: c.RocketBytes, Memory: &blocks{},
 	})}
 	if err := st.prepare(c); err != nil {
 		return nil, err

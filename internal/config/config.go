@@ -35,6 +35,8 @@ type Config struct {
 
 	AutoCreate        bool          // producing to an unknown topic creates it
 	PartitionsDefault int           // partitions of a topic created without a number
+	Rocket            bool          // topics created without a mode keep their messages in memory only
+	RocketBytes       int64         // memory of all such topics together, bytes
 	IdempotencyWindow time.Duration // how long an idempotency key is remembered
 	IdempotencyKeys   int           // how many are remembered per partition
 	CommitIs          string        // "next" or "last": what a client's commit offset means

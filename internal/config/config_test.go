@@ -40,7 +40,7 @@ func TestDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := Config{
-		Backend: "auto", DataDir: "./data", SegmentBytes: 64 << 20, TailBytes: 256 << 20, CommitsInFlight: 2,
+		Backend: "auto", DataDir: "./data", SegmentBytes: 64 << 20, TailBytes: 256 << 20, CommitsInFlight: 2, RocketBytes: 4 << 30,
 		CommitTimeout: 5 * time.Second, AutoCreate: true, PartitionsDefault: 8, IdempotencyWindow: time.Hour, IdempotencyKeys: 1_000_000,
 		CommitIs: "next", RequestLineBytesMax: 8 << 10, HeadBytesMax: 32 << 10, HeadFieldsMax: 100, BodyBytesMax: 8 << 20,
 		HeadTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, ConnsMax: 65536, OutputBytesMax: 1 << 20, ServerTiming: true,

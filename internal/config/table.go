@@ -73,6 +73,8 @@ func topics(c *Config) []setting {
 	return []setting{
 		{"auto-create", "AYDER_AUTO_CREATE", "true", boolean(&c.AutoCreate), "producing to an unknown topic creates it"},
 		{"partitions", "AYDER_PARTITIONS", "8", number(&c.PartitionsDefault, 1, 1024), "partitions of a topic created without a number"},
+		{"rocket", "RF_ROCKET", "false", boolean(&c.Rocket), "topics created without a mode keep their messages in memory only"},
+		{"rocket-bytes", "AYDER_ROCKET_BYTES", "4GiB", size(&c.RocketBytes, mib, 1024*gib), "memory of all such topics together; the oldest messages go first"},
 		{"idempotency-window", "AYDER_IDEMPOTENCY_WINDOW_MS", "1h", duration(&c.IdempotencyWindow, 0, 30*24*hour), "how long an idempotency key is remembered"},
 		{"idempotency-keys", "AYDER_IDEMPOTENCY_KEYS", "1000000", number(&c.IdempotencyKeys, 0, 100_000_000), "idempotency keys remembered per partition"},
 		{"commit-is", "RF_COMMIT_IS", "next", choice(&c.CommitIs, "next", "last"), "a commit's offset is the next to read, or the last that was processed"},
