@@ -69,6 +69,7 @@ func (l *Log) rewrite(group []candidate, live Liveness, done *Reclaimed) error {
 		for _, s := range w.in {
 			s.stuck = true
 		}
+		_ = l.noticed(err)
 		return nil
 	}
 	if errors.Is(err, errGone) {

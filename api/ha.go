@@ -70,7 +70,7 @@ func (st *ClusterStatus) unready() string {
 func (st *ClusterStatus) healing() string {
 	until := fmt.Sprintf("up to index %d", st.LostIndex)
 	if st.LostIndex == math.MaxUint64 {
-		until = "which end with the next term"
+		until = "which end with the next term (POST /ha/transfer begins one)"
 	}
 	s := fmt.Sprintf("entries of this node's log were damaged: it has index %d and gets those %s from the other nodes", st.LastIndex, until)
 	if st.LeaderID == "" {

@@ -432,3 +432,28 @@ func TestADamagedNodeIsGivenFiles(t *testing.T) {
 		t.Error("has not the end of the log")
 	}
 }
+
+// A better leader that does not take over is not asked again at every turn.
+func TestARefusingSuccessorIsLeftAlone(t *testing.T) {
+	c := newCluster(t, 3)
+	for i, m := range c.members {
+		m.opts = func(o *Options) { o.PriorityHold = 50 * time.Millisecond }
+		m.start(i == 0)
+	}
+	c.agree(c.write(0, 3))
+	best := c.members[0]
+	until(t, "the best one leads", func() bool { return c.leader() == best })
+	if err := best.node.stable.change(func(s *state) { s.Lost = &logEnd{everything, best.node.raft.CurrentTerm() + 100} }); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "another leader", func() bool { return best.node.Transfer(t.Context(), "") == nil })
+	until(t, "a refusal", func() bool {
+		err := c.leader().node.Transfer(t.Context(), best.id)
+		return err != nil && strings.Contains(err.Error(), "does not stand for election")
+	})
+	var b betterLeader
+	until(t, "an attempt", func() bool { b.look(c.leader().node); return !b.spared[best.id].IsZero() })
+	if b.look(c.leader().node); b.id == best.id {
+		t.Error("it is wanted again at once")
+	}
+}

@@ -287,8 +287,18 @@ func (b *betterLeader) look(n *Node) {
 		b.id, b.since = best.ID, now
 	case now.Sub(b.since) >= n.o.PriorityHold:
 		b.id = ""
-		n.handOver(best.ID)
+		if !n.handOver(best.ID) {
+			b.leaveAlone(best.ID, refusedHolds*n.o.PriorityHold)
+		}
 	}
+}
+
+// leaveAlone spares a node that will not, or cannot, be the leader now: every attempt keeps writes waiting for a moment.
+func (b *betterLeader) leaveAlone(id string, d time.Duration) {
+	if b.spared == nil {
+		b.spared = make(map[string]time.Time)
+	}
+	b.spared[id] = time.Now().Add(d)
 }
 
 // spare notes at the beginning of a term that its predecessor is alive, and forgets who went away or whose time is up.
@@ -299,22 +309,21 @@ func (b *betterLeader) spare(s *Status) {
 			delete(b.spared, m.ID)
 		}
 		if s.Term != b.term && m.ID == b.before && m.Connected {
-			if b.spared == nil {
-				b.spared = make(map[string]time.Time)
-			}
-			b.spared[m.ID] = now.Add(spareTime)
+			b.leaveAlone(m.ID, spareTime)
 		}
 	}
 	b.term = s.Term
 }
 
-// handOver is Transfer for this node's own reasons.
-func (n *Node) handOver(id string) {
+// handOver is Transfer for this node's own reasons. It tells whether that succeeded.
+func (n *Node) handOver(id string) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), transferTimeout)
 	defer cancel()
-	if err := n.Transfer(ctx, id); err != nil {
+	err := n.Transfer(ctx, id)
+	if err != nil {
 		n.o.Logger.Warn("leadership was not handed over", "to", id, "error", err)
 	}
+	return err == nil
 }
 
 // fullDisk gives leadership away when there is no space for another segment here: another node may have some.

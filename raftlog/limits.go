@@ -53,6 +53,7 @@ const (
 	tendEvery         = 50 * time.Millisecond
 	priorityTicks     = 10               // looks at priorities every half second
 	spareTime         = 5 * time.Minute  // for which a node that gave leadership away is not given it back
+	refusedHolds      = 6                // times the hold, before a better node is tried again that did not take over
 	fullDiskRetry     = 30 * time.Second // between attempts to give it away for want of space
 	diskHangsTransfer = 2 * time.Second  // leadership is given away
 	diskHangsExit     = 10 * time.Second // the process ends
