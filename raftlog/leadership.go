@@ -348,7 +348,7 @@ type diskWatch struct {
 
 func (d *diskWatch) look(n *Node) {
 	durable, now := n.o.Log.Durable(), time.Now()
-	if durable != d.durable || n.o.Log.LastIndex() == durable {
+	if d.since.IsZero() || durable != d.durable || n.o.Log.LastIndex() == durable {
 		*d = diskWatch{durable: durable, since: now}
 		return
 	}
