@@ -147,6 +147,9 @@ func TestProduceAllocatesNothing(t *testing.T) {
 		{"waiting a little", post("/broker/topics/t/produce?partition=0&timeout_ms=60000", value), 1},
 		{"pipelined", strings.Repeat(post("/broker/topics/t/produce?partition=0", value), 4), 4},
 		{"ndjson", post("/broker/topics/t/produce-ndjson?partition=0", strings.Repeat(`[1,2,"three"]`+"\n", 10)), 1},
+		{"key-value put", strings.Replace(post("/kv/ns/user%2F7?concern=async&ttl_ms=86400000", value), "POST", "PUT", 1), 1},
+		{"pipelined puts", strings.Repeat(post("/kv/ns/key", value), 4), 4},
+		{"key-value get", post("/kv/ns/key", value) + get("/kv/ns/key"), 2},
 		{"health", get("/health"), 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"ayder/engine"
 	"ayder/httpparse"
 	"ayder/internal/auth"
 )
@@ -64,7 +65,7 @@ func (f *fixture) refusal(what string, status int, text []byte, h http.Header) r
 		f.t.Errorf("%s: %d %s is not in the table of errors", what, status, code)
 	}
 	for name := range m {
-		if !slices.Contains([]string{"ok", "error", "message", "docs", "earliest_offset", "next_offset", "leader", "committed", "acked_nodes"}, name) {
+		if !slices.Contains([]string{"ok", "error", "message", "docs", "earliest_offset", "next_offset", "leader", "committed", "acked_nodes", "current"}, name) {
 			f.t.Errorf("%s: member %q in %s", what, name, text)
 		}
 	}
@@ -89,11 +90,12 @@ var goodBodies = map[string]string{
 	"/ha/membership/promote":                `{"node_id":"n4"}`,
 	"/ha/membership/remove":                 `{"node_id":"n4"}`,
 	"/ha/transfer":                          `{"node_id":"n2"}`,
+	"/kv/{ns}/{key...}":                     "v",
 }
 
 // pathOf fills in a route's variables.
 func pathOf(r *route, topic, group, partition string) string {
-	return strings.NewReplacer("{topic}", topic, "{group}", group, "{partition}", partition).Replace(r.path)
+	return strings.NewReplacer("{topic}", topic, "{ns}", topic, "{key...}", "k", "{group}", group, "{partition}", partition).Replace(r.path)
 }
 
 // eachRoute calls f with every route, the path of a call that works, and its body.
@@ -147,6 +149,12 @@ var badValues = map[string][]string{
 	"from_ts_ms":      {"", "-1", "9223372036854775808", "yesterday", "1.5"},
 	"wait_ms":         {"", "-1", "30001", "1s", "18446744073709551616"},
 	"consistency":     {"", "local", "LEADER", "1"},
+	"cas":             {"", "-1", "x", "9223372036854775808"},
+	"ttl_ms":          {"", "-1", "1s", "35184372088833"},
+	"raw":             {"", "yes"},
+	"prefix":          {strings.Repeat("k", engine.KVKeyBytesMax+1)},
+	"watch":           {"", "2", "yes"},
+	"after":           {strings.Repeat("k", engine.KVKeyBytesMax+1)},
 }
 
 func TestParametersOfEveryRoute(t *testing.T) {
@@ -180,7 +188,7 @@ func TestParametersOfEveryRoute(t *testing.T) {
 			check(strings.ToUpper(name)+"="+good, 400, "unknown_parameter", strings.ToUpper(name))
 			check(name+"=%zz", 400, "bad_parameter", "escape")
 			check(name+"=a%2", 400, "bad_parameter", "escape")
-			if name != "key" { // an empty key is one
+			if !slices.Contains([]string{"key", "prefix", "after"}, name) { // which may be empty
 				check(name, 400, "bad_parameter", name)
 			}
 			for _, v := range badValues[name] {
@@ -241,10 +249,14 @@ func TestNamesInPaths(t *testing.T) {
 		for _, bad := range []string{"%zz", "a%", "a%2", "%%41", "%u0041"} {
 			check(pathOf(r, bad, "g", "0"), 400, "bad_path", "escape")
 		}
-		for _, name := range names {
-			check(pathOf(r, name, "g", "0"), 400, "bad_topic", "1 to 249")
+		bad, missing, what := "bad_topic", "missing_topic", "required"
+		if strings.Contains(r.path, "{ns}") {
+			bad, missing, what = "bad_namespace", "bad_namespace", "1 to 249"
 		}
-		check(pathOf(r, "", "g", "0"), 400, "missing_topic", "required")
+		for _, name := range names {
+			check(pathOf(r, name, "g", "0"), 400, bad, "1 to 249")
+		}
+		check(pathOf(r, "", "g", "0"), 400, missing, what)
 		if !strings.Contains(r.path, "{group}") {
 			return
 		}
@@ -407,7 +419,7 @@ func TestAuthOfEveryRoute(t *testing.T) {
 			}
 			f.refused(method, path, body, "Authorization", header).want(t, what+" "+header, 403, "forbidden", "role "+r.role.String())
 		}
-		if strings.Contains(r.path, "{topic}") || r.method == httpparse.POST && !r.global {
+		if strings.Contains(r.path, "{topic}") || strings.Contains(r.path, "{ns}") || r.method == httpparse.POST && !r.global {
 			f.refused(method, path, body, "Authorization", "Bearer q").want(t, what, 403, "forbidden", `"t"`)
 		}
 	})

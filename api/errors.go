@@ -54,6 +54,7 @@ var (
 	errBadPartitions  = &Error{Status: 400, Code: "bad_partitions", Message: "A topic has 1 to 1024 partitions"}
 	errBadGroup       = &Error{Status: 400, Code: "bad_group", Message: "A group name is 1 to 249 of A-Z a-z 0-9 . _ -"}
 	errBadKey         = &Error{Status: 400, Code: "bad_key", Message: "The key is too long"}
+	errBadNamespace   = &Error{Status: 400, Code: "bad_namespace", Message: "A namespace is 1 to 249 of A-Z a-z 0-9 . _ -"}
 	errBadHeader      = &Error{Status: 400, Code: "bad_message_header", Message: "A message header is too long or there are too many"}
 	errBadMember      = &Error{Status: 400, Code: "bad_member", Message: "The node is not described well enough"}
 	errBadGzip        = &Error{Status: 400, Code: "bad_gzip", Message: "The request body is not what its Content-Encoding says"}
@@ -63,11 +64,13 @@ var (
 	errNotFound       = &Error{Status: 404, Code: "not_found", Message: "There is nothing at this path"}
 	errUnknownTopic   = &Error{Status: 404, Code: "unknown_topic", Message: "The topic does not exist"}
 	errPartition      = &Error{Status: 404, Code: "unknown_partition", Message: "The topic has no such partition"}
+	errUnknownKey     = &Error{Status: 404, Code: "unknown_key", Message: "The key does not exist"}
 	errUnknownNode    = &Error{Status: 404, Code: "unknown_node", Message: "The cluster has no such node"}
 	errMethod         = &Error{Status: 405, Code: "method_not_allowed", Message: "The path exists, but not with this method"}
 	errHeadTimeout    = &Error{Status: 408, Code: "request_timeout", Message: "The request took too long to arrive"}
 	errRedirect       = &Error{Status: 307, Code: "redirect_to_leader", Message: "Writes go to the leader; repeat the request at Location"}
 	errTopicExists    = &Error{Status: 409, Code: "topic_exists", Message: "The topic exists with other settings"}
+	errCAS            = &Error{Status: 409, Code: "cas_mismatch", Message: "The key has another cas than the request names"}
 	errNotClustered   = &Error{Status: 409, Code: "not_clustered", Message: "This is a single node: there is nobody to add, remove or hand over to"}
 	errNodeConflict   = &Error{Status: 409, Code: "node_conflict", Message: "The cluster's present state does not allow that change"}
 	errBelowFloor     = &Error{Status: 410, Code: "offset_gone", Message: "The offset is below the partition's floor"}
@@ -93,6 +96,7 @@ var (
 var errorList = []*Error{
 	errBadParameter, errUnknownParam, errRepeatedParam, errBadPath, errBadJSON, errUnknownField, errBadNDJSON, errEmptyNDJSON, errMissingTopic,
 	errBadTopic, errBadPartitions, errBadGroup, errBadKey, errBadHeader, errUnauthorized, errForbidden, errNotFound,
+	errBadNamespace, errUnknownKey, errCAS,
 	errUnknownTopic, errPartition, errMethod, errHeadTimeout, errTopicExists, errBelowFloor, errExpected, errTooLarge, errAboveEnd,
 	errEncoding, errStorage, errDamaged, errInternal, errOverloaded, errStarting, errNoLeader, errLeadershipLost, errCommitTimeout, errNoSpace,
 	errRedirect, errNoHTTPS, errNotClustered, errNodeConflict, errBadMember, errUnknownNode, errChange, errRateLimited, errBadGzip, errNeedsSealed,

@@ -212,12 +212,14 @@ const (
 	varTopic pathVar = iota
 	varGroup
 	varPartition
+	varNamespace
+	varKey
 
 	pathVarsMax = 3 // variables of one path
 )
 
 // pathVars are the variables by the names that they have in the table.
-var pathVars = map[string]pathVar{"topic": varTopic, "group": varGroup, "partition": varPartition}
+var pathVars = map[string]pathVar{"topic": varTopic, "group": varGroup, "partition": varPartition, "ns": varNamespace, "key": varKey}
 
 // pathVarOf is the variable that a segment of the table's paths stands for.
 func pathVarOf(seg string) pathVar {
@@ -253,6 +255,13 @@ func (a *args) putPath(name pathVar, v []byte, scope *auth.Scope) error {
 		if !engine.ValidName(v) {
 			return errBadGroup
 		}
+	case varNamespace:
+		a.namespace = v
+		return checkNamespace(v, scope)
+	case varKey:
+		if a.kvKey = v; len(v) == 0 || len(v) > engine.KVKeyBytesMax {
+			return errBadKey.with("a key has 1 to %d bytes", engine.KVKeyBytesMax)
+		}
 	case varPartition:
 		n, ok := parseUint(v, 1<<32-1)
 		if !ok {
@@ -273,6 +282,17 @@ func checkTopic(name []byte, scope *auth.Scope) error {
 	}
 	if scope != nil && !scope.AllowsName(name) {
 		return errForbidden.with("the token does not reach topic %q", name)
+	}
+	return nil
+}
+
+// checkNamespace is the same for a namespace of keys.
+func checkNamespace(name []byte, scope *auth.Scope) error {
+	if !engine.ValidName(name) {
+		return errBadNamespace
+	}
+	if scope != nil && !scope.AllowsName(name) {
+		return errForbidden.with("the token does not reach namespace %q", name)
 	}
 	return nil
 }

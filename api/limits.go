@@ -48,6 +48,12 @@ const (
 	tailsKept         = 8                      // buffers of shared pieces that a loop keeps for reuse
 	headBytesTypical  = 384                    // room for an answer's head; a longer one grows the buffer
 	answerBytesKept   = 1 << 20                // scratch memory a loop keeps
+	ttlMsMax          = 1 << 45                // a key's time to live: more than a thousand years
+	kvRecordsBytes    = 4 << 10                // what two records of a key without its value take at most, in bytes
+	kvScanMax         = 20_000                 // keys that a page of a list looks at
+	kvExpireTurn      = 200                    // keys that a loop has expired at a time
+	kvFindTries       = 10                     // how often a value is looked for that should be there
+	kvExpireEvery     = 5 * time.Millisecond
 )
 
 // Limits of what stands before the handlers.

@@ -57,6 +57,9 @@ type loop struct {
 	inflater  *inflater
 	inflated  []byte // its body, where that came compressed
 	message   record.Record
+	kvFull    []byte  // namespace and key of the request being executed
+	kvValue   kvValue // the answer being made
+	keysAt    int64   // when to look for keys that are due, 0: nobody knows of any
 
 	recorder *timing.Recorder
 	counters *metrics.Counters
@@ -256,6 +259,7 @@ func (l *loop) fail(err error) {
 // beforeWait is the end of a turn.
 func (l *loop) beforeWait() {
 	l.log.Deliver()
+	l.expireKeys()
 	l.submit()
 	l.retry()
 	l.submit()

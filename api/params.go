@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"strconv"
 
+	"ayder/engine"
 	"ayder/httpparse"
 )
 
@@ -32,7 +33,14 @@ const (
 	pConsistency
 	pWait
 	pSince
+	pCAS
+	pTTL
+	pRaw
+	pPrefix
+	pAfter
+	pWatch
 
+	kvWriteParams = pCAS | pTimeout | pTiming | pConcern
 	produceParams = pPartition | pKey | pIdem | pTimeout | pTiming | pTime | pConcern | pExpected
 	consumeParams = pOffset | pLimit | pMaxBytes | pEncoding | pConsistency | pWait | pSince
 )
@@ -69,6 +77,14 @@ type args struct {
 	group     []byte
 	key       []byte
 	idem      []byte
+	namespace []byte
+	kvKey     []byte
+	prefix    []byte
+	after     []byte
+	cas       uint64
+	ttlMs     uint64
+	raw       bool
+	watch     bool
 }
 
 func (a *args) has(p param) bool { return a.set&p != 0 }
@@ -110,6 +126,18 @@ func paramOf(name []byte) param {
 		return pWait
 	case "from_ts_ms":
 		return pSince
+	case "cas":
+		return pCAS
+	case "ttl_ms":
+		return pTTL
+	case "raw":
+		return pRaw
+	case "prefix":
+		return pPrefix
+	case "after":
+		return pAfter
+	case "watch":
+		return pWatch
 	}
 	return 0
 }
@@ -183,6 +211,18 @@ func (a *args) put(p param, v []byte) (ok bool) {
 		a.b64, ok = true, string(v) == "b64"
 	case pReset:
 		a.reset, ok = parseBool(v)
+	case pWatch:
+		a.watch, ok = parseBool(v)
+	case pCAS:
+		a.cas, ok = parseUint(v, 1<<63-1)
+	case pTTL:
+		a.ttlMs, ok = parseUint(v, ttlMsMax)
+	case pRaw:
+		a.raw, ok = parseBool(v)
+	case pPrefix:
+		a.prefix, ok = v, len(v) <= engine.KVKeyBytesMax
+	case pAfter:
+		a.after, ok = v, len(v) <= engine.KVKeyBytesMax
 	}
 	return ok
 }

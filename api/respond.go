@@ -65,7 +65,7 @@ func (l *loop) render(dst []byte, m *meta, durable int64, r *reply) []byte {
 	switch {
 	case r.endless:
 		dst = appendEndless(dst, m, r)
-	case r.status != 204: // which has neither (RFC 9110 section 8.6)
+	case r.status != 204 && r.status != 304: // which have neither (RFC 9110 section 8.6)
 		dst = appendContent(dst, r)
 	}
 	dst = l.appendTimings(dst, m, durable, at)
@@ -151,6 +151,8 @@ func statusLine(status int) string {
 		return "HTTP/1.1 201 Created\r\n"
 	case 204:
 		return "HTTP/1.1 204 No Content\r\n"
+	case 304:
+		return "HTTP/1.1 304 Not Modified\r\n"
 	}
 	if text, ok := statusTexts[status]; ok {
 		return text

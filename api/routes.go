@@ -12,7 +12,7 @@ import (
 //
 // Finding a route walks the path's segments through nested maps: no regular expression, no allocation. A
 // literal segment wins over a {variable}, and that over {variable...}, which is all that is left of the path, slashes
-// included. A variable's name says how it is decoded (pathVars).
+// included but for a literal last segment that the table has behind it. A variable's name says how it is decoded (pathVars).
 
 // handler does one call. It runs on a loop and must not block. The error may be an *Error,
 // errStall, or anything else, which is answered 500.
@@ -45,6 +45,12 @@ func table() []route {
 		{method: httpparse.POST, path: "/broker/topics", role: auth.Admin, where: leaderOnly, handler: createTopic},
 		{method: httpparse.GET, path: "/broker/topics", role: auth.Read, params: pConsistency, where: local, handler: listTopics},
 		{method: httpparse.GET, path: "/broker/topics/{topic}", role: auth.Read, params: pConsistency, where: local, handler: describeTopic},
+		{method: httpparse.POST, path: "/kv/{ns}/{key...}", role: auth.Write, params: kvWriteParams | pTTL, pipelines: true, gzip: true, where: leaderOnly, handler: kvPut},
+		{method: httpparse.PUT, path: "/kv/{ns}/{key...}", role: auth.Write, params: kvWriteParams | pTTL, pipelines: true, gzip: true, where: leaderOnly, handler: kvPut},
+		{method: httpparse.GET, path: "/kv/{ns}/{key...}", role: auth.Read, params: pRaw | pConsistency, where: linearizable, handler: kvGet},
+		{method: httpparse.GET, path: "/kv/{ns}/{key...}/meta", role: auth.Read, params: pConsistency, where: linearizable, handler: kvMeta},
+		{method: httpparse.GET, path: "/kv/{ns}", role: auth.Read, params: pPrefix | pLimit | pAfter | pWatch | pConsistency, where: linearizable, handler: kvList},
+		{method: httpparse.DELETE, path: "/kv/{ns}/{key...}", role: auth.Write, params: kvWriteParams, pipelines: true, where: leaderOnly, handler: kvDelete},
 		{method: httpparse.GET, path: "/health", handler: health},
 		{method: httpparse.GET, path: "/ready", handler: ready},
 		{method: httpparse.GET, path: "/metrics", role: auth.Read, handler: metricsText},
@@ -157,7 +163,7 @@ func find(path []byte, vars *[pathVarsMax][]byte) (n *node, nvars int) {
 		case n.variable != nil:
 			n = n.variable
 		case n.rest != nil:
-			n, seg, path = n.rest, all, nil
+			n, seg, path = n.rest.end(all)
 		default:
 			return nil, 0
 		}
@@ -168,4 +174,15 @@ func find(path []byte, vars *[pathVarsMax][]byte) (n *node, nvars int) {
 		return nil, 0
 	}
 	return n, nvars
+}
+
+// end is where the rest of a path leads, by its last segment, and what of it the variable stands for. The segment is
+// taken as it came: %2Fmeta at the end belongs to the variable.
+func (n *node) end(all []byte) (to *node, seg, path []byte) {
+	if i := bytes.LastIndexByte(all, '/'); i > 0 && n.literal != nil {
+		if to := n.literal[string(all[i+1:])]; to != nil {
+			return to, all[:i], nil
+		}
+	}
+	return n, all, nil
 }

@@ -141,6 +141,7 @@ func (s *Server) Start(n *netpoll.Loop) {
 	l.replicas, _ = log.(Replicated)
 	l.term.over = s.options.Cluster != nil // BeginTerm begins the first one
 	n.Context, n.Busy = l, l.busy
+	l.checkKeysBy(n.Now())
 	s.loops[l.index] = l
 	if int(s.running.Add(1)) == s.options.Loops {
 		close(s.started)

@@ -26,6 +26,7 @@ func (l *loop) beginTerm() {
 	l.log.Deliver() // what was lost and not yet told of
 	l.endTerm()
 	l.term.over = false
+	l.checkKeysBy(l.net.Now())
 }
 
 // endTerm answers everything that is parked and takes back what is in flight.

@@ -38,10 +38,12 @@ type kind uint8
 const (
 	owedProduce kind = iota
 	owedNDJSON
-	owedOK      // {"ok":true}
-	owedTopic   // a topic that was created
-	owedRefusal // no, once it is certain (refusal.go)
-	owedExecute // nothing yet: execute the request again, what it lacked exists now
+	owedKV       // a key that was given a value
+	owedKVDelete // a key that was taken away, or was not there
+	owedOK       // {"ok":true}
+	owedTopic    // a topic that was created
+	owedRefusal  // no, once it is certain (refusal.go)
+	owedExecute  // nothing yet: execute the request again, what it lacked exists now
 )
 
 // waiter is an answer that is parked until its batch is durable, or until its time is up.
@@ -113,6 +115,8 @@ func (w *waiter) appendBody(b []byte, o outcome, at int64) []byte {
 		return append(b, `{"ok":true}`...)
 	case owedTopic:
 		return appendTopic(b, w.again.args.topic, w.count)
+	case owedKV, owedKVDelete:
+		return w.endBody(w.appendKV(b, o), o, at)
 	case owedNDJSON:
 		b = append(b, `{"ok":true,"first_offset":`...)
 		b = strconv.AppendUint(b, w.offset, 10)
@@ -125,7 +129,11 @@ func (w *waiter) appendBody(b []byte, o outcome, at int64) []byte {
 	b = strconv.AppendUint(b, uint64(w.partition), 10)
 	b = append(b, `,"batch_id":`...)
 	b = strconv.AppendUint(b, o.index, 10)
-	b = append(b, durability(w.duplicate, o)...)
+	return w.endBody(append(b, durability(w.duplicate, o)...), o, at)
+}
+
+// endBody appends what every answer to a write may end with.
+func (w *waiter) endBody(b []byte, o outcome, at int64) []byte {
 	if o.acked > 0 {
 		b = appendMember(b, "acked_nodes", uint64(o.acked))
 	}

@@ -96,6 +96,9 @@ func (e *Engine) apply(f *record.Frame, sec *record.Section, live bool) error {
 	if sec.Type == record.SectionGroupMembers {
 		return e.applyMembers(f, sec, live)
 	}
+	if sec.Stream.Topic == kvTopic {
+		return e.applyKV(f, sec, live)
+	}
 	p := e.catalogue.partition(sec.Stream)
 	if p == nil && e.catalogue.deleted(sec.Stream.Topic) {
 		e.shards[e.ShardOf(sec.Stream)].dig = true

@@ -43,7 +43,7 @@ func TestReplayRefusesWhatDoesNotFollow(t *testing.T) {
 	}{
 		"gap":                 {func(b *record.Batch) { b.AppendRecord(s, 1, &record.Record{}) }, ErrDiverged},
 		"unknown topic":       {func(b *record.Batch) { b.AppendRecord(record.Stream{Topic: 2}, 0, &record.Record{}) }, ErrDiverged},
-		"topic 0":             {func(b *record.Batch) { b.AppendRecord(record.Stream{}, 0, &record.Record{}) }, ErrDiverged},
+		"topic 0":             {func(b *record.Batch) { b.AppendRecord(record.Stream{Partition: KVBuckets}, 0, &record.Record{}) }, ErrDiverged},
 		"unknown partition":   {func(b *record.Batch) { b.AppendRecord(record.Stream{Topic: 1, Partition: 2}, 0, &record.Record{}) }, ErrDiverged},
 		"unknown section":     {func(b *record.Batch) { b.AppendCommand(99, s, 0, nil) }, ErrDiverged},
 		"commit above":        {func(b *record.Batch) { b.AppendCommand(record.SectionGroupCommit, s, 1, []byte("g")) }, ErrDiverged},

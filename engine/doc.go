@@ -55,6 +55,9 @@
 //	   0 count u32 | 4 the client's key
 //	   It stands for the count records from this one on, which are in the same section: what one produce appended.
 //
+//	SectionRecords       stream: topic 0, a bucket of the key-value store
+//	   each record is a change of one key; kv.go draws it
+//
 // Topic ids are dense, start at 1, are given in the order of the log and never again. A topic is created in an earlier frame than
 // everything else about it, and what later frames than the one that deletes it say of it is left out. Floors and commits that would go backward, and kinds of frames other than batches, have no effect.
 package engine

@@ -63,6 +63,7 @@ type Engine struct {
 
 	deletions atomic.Uint64 // topics deleted since the start; the shards see that they have something to give up
 	freed     atomic.Uint64 // bytes of messages that ceased to be kept since the start
+	kv        [KVBuckets]kvBucket
 }
 
 // New returns an empty engine.
@@ -72,6 +73,11 @@ func New(c Config) *Engine {
 	e.memory.from, e.memory.most = c.Memory, c.RocketBytesMax
 	for i := range c.Shards {
 		e.shards = append(e.shards, newShard(e, i))
+	}
+	for i := range e.kv {
+		k := &e.kv[i]
+		k.stream = KVStream(uint32(i))
+		k.owner = e.shards[e.ShardOf(k.stream)]
 	}
 	return e
 }

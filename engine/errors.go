@@ -26,6 +26,8 @@ var (
 	ErrSession      = errors.New("a session lasts 1000 to 300000 milliseconds")
 	ErrNoMember     = errors.New("no such member in the group")
 	ErrFenced       = errors.New("the partition is another member's, or was given anew")
+	ErrCAS          = errors.New("the key has another cas")
+	ErrKVLimit      = errors.New("no more keys allowed in this part of the key-value store")
 )
 
 // What stored bytes can be wrong about. Both mean that the engine which met them must not be used further.

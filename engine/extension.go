@@ -26,6 +26,7 @@ func extensionTable() []extension {
 	return []extension{
 		{1, captureRetention, restoreRetention},
 		{membersTag, captureMembers, restoreMembers},
+		{kvExtension, captureKV, restoreKV},
 	}
 }
 

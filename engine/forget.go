@@ -23,6 +23,7 @@ func (s *Shard) Forget() {
 	if s.number == CatalogueShard {
 		clear(s.engine.memberships.pending)
 	}
+	s.forgetKV()
 	clear(s.rockets)
 	for t := range s.engine.catalogue.topics().all {
 		for _, p := range t.partitions {

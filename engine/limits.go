@@ -49,3 +49,26 @@ const (
 
 // The prefix and the longest key together are what the encoding allows, no more and no less.
 const _ uint = record.IdemBytesMax - idemPrefixBytes - IdemKeyBytesMax
+
+// Limits of the key-value store.
+const (
+	KVKeyBytesMax    = 1 << 10                          // a key of the key-value store
+	KVValueBytesMax  = 1 << 20                          // a value
+	kvFullKeyMax     = NameBytesMax + 1 + KVKeyBytesMax // a key with its namespace
+	kvLeafItems      = 64                               // keys in a leaf of a key-value tree
+	kvLeafBytes      = 16 << 10                         // bytes of its keys; two of these and a key must fit 16 bits
+	kvLeafFill       = 56                               // keys in a leaf that a checkpoint is restored to
+	kvItemsStep      = 8                                // by how many items a leaf grows
+	kvKeysStep       = 64                               // by how many bytes of keys a leaf grows, at least
+	kvKids           = 64                               // children of an inner node
+	kvKidsFill       = 56                               // children of an inner node that a checkpoint is restored to
+	kvKeysMax        = 1 << 28                          // keys that live in one bucket
+	kvDeadMax        = 1 << 14                          // deleted keys whose cas one bucket remembers: 64 MB of heap in all 64 with short keys
+	kvSectionRecords = 64                               // changes in one section: whoever reads one of them passes over those before it
+	kvKeyBytesMin    = 5                                // a key in a checkpoint
+	kvKeyTypical     = 32                               // bytes of a key in a checkpoint, to begin with
+	kvKidsStep       = 8                                // children that a new inner node has room for
+)
+
+// Two leaves' keys and one more are counted in 16 bits.
+const _ uint = 1<<16 - 1 - 2*kvLeafBytes - kvFullKeyMax

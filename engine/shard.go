@@ -31,6 +31,11 @@ type Shard struct {
 	buried uint64 // the deletions that this shard has seen
 	dig    bool   // it applied, or left out, something of a topic that is deleted
 	look   place  // where Retain goes on
+
+	kvFlying  map[keyHash]kvFlight // keys of the key-value store with a change in flight
+	kvHead    [kvHeadBytes]byte
+	kvRecord  record.Record
+	kvScratch []byte
 }
 
 // flightKey names an idempotency key among all partitions of a shard.
@@ -47,7 +52,7 @@ type flight struct {
 }
 
 func newShard(e *Engine, number int) *Shard {
-	return &Shard{engine: e, number: number, keys: make(map[flightKey]flight), committing: make(map[*group]committing), cutting: make(map[*Partition]cutting), rockets: make(map[*Partition]struct{})}
+	return &Shard{engine: e, number: number, keys: make(map[flightKey]flight), committing: make(map[*group]committing), kvFlying: make(map[keyHash]kvFlight), cutting: make(map[*Partition]cutting), rockets: make(map[*Partition]struct{})}
 }
 
 // LastApplied returns the index of the last frame that this shard applied. Any goroutine may ask.

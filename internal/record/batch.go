@@ -96,6 +96,9 @@ func (b *Batch) AppendRecord(s Stream, offset uint64, r *Record) {
 	le.PutUint32(h, uint32(len(b.buf)-b.open))
 }
 
+// EndSection has the next record begin a section of its own.
+func (b *Batch) EndSection() { b.open = 0 }
+
 // AppendCommand adds a command section with the given body (copied).
 func (b *Batch) AppendCommand(t SectionType, s Stream, base uint64, body []byte) {
 	at := b.beginSection(t, s, base, 1)
