@@ -70,9 +70,12 @@ func (l *loop) makePage(x *exchange, pg *page) (reply, error) {
 	if err != nil {
 		return reply{}, errDamaged.with("%v", err)
 	}
-	l.consumed(pg)
-	l.body = pg.finish()
-	return reply{status: 200, body: l.body}, nil
+	pg.known = x.req.IfNoneMatch
+	r := l.pageReply(pg)
+	if l.body = pg.out[:0]; r.body != nil {
+		l.body = r.body
+	}
+	return r, nil
 }
 
 // consumed counts a page that was made.
@@ -107,8 +110,9 @@ type page struct {
 	bytes     int
 	form      form
 	b64       bool
-	follower  bool // it is a follower's
-	marked    bool // what is in out is without gaps, and ends says where each message ends
+	follower  bool   // it is a follower's
+	known     []byte // entity tags of the pages that the client has
+	marked    bool   // what is in out is without gaps, and ends says where each message ends
 
 	partitionText []byte        // `,"partition":N,`
 	timeMs        uint64        // what timeText says
@@ -393,6 +397,7 @@ func (l *loop) mayMake() bool {
 func (l *loop) readElsewhere(x *exchange, pg *page) (reply, error) {
 	l.exclude(x.conn)
 	c, m := x.conn, x.meta
+	pg.known = bytes.Clone(x.req.IfNoneMatch)
 	pg.out, pg.count, pg.payload, pg.next = nil, 0, 0, pg.first // from the start, whatever was there already
 	var again *exchange                                         // what may have to wait because nothing is as young as it wants
 	if until, may := l.mayWait(x); may && pg.since != 0 {
@@ -410,8 +415,8 @@ func (l *loop) readElsewhere(x *exchange, pg *page) (reply, error) {
 			if again != nil && pg.count == 0 && l.sleepAgain(again, pg) {
 				return
 			}
-			l.consumed(pg)
-			l.finish(c, &m, 0, &reply{status: 200, body: pg.finish()})
+			r := l.pageReply(pg)
+			l.finish(c, &m, 0, &r)
 		})
 	}
 	if !l.server.readers.add(job) {
