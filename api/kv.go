@@ -45,7 +45,11 @@ func kvPut(l *loop, x *exchange) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	got, err := l.shard.KVPut(c.batch, at.bucket, at.full, x.body, x.args.kvOptions())
+	opt := x.args.kvOptions()
+	if opt.TTLMs > 0 {
+		opt.NowMs = uint64(time.Now().UnixMilli())
+	}
+	got, err := l.shard.KVPut(c.batch, at.bucket, at.full, x.body, opt)
 	if err != nil {
 		return reply{}, kvError(err, got.CAS)
 	}

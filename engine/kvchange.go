@@ -29,7 +29,8 @@ type kvFlight struct {
 type KVOptions struct {
 	CAS    uint64 // the key must have it, 0: must not exist; if HasCAS
 	HasCAS bool
-	TTLMs  uint64 // from the batch's time on, 0: for ever
+	TTLMs  uint64 // from NowMs on, 0: for ever
+	NowMs  uint64 // the caller's clock; the batch's time counts where that is later
 }
 
 // KVResult tells what became of a change.
@@ -53,7 +54,7 @@ func (s *Shard) KVPut(b *record.Batch, bucket uint32, full, value []byte, opt KV
 	}
 	expiry := uint64(0)
 	if opt.TTLMs > 0 {
-		expiry = s.now(b) + opt.TTLMs
+		expiry = max(s.now(b), opt.NowMs) + opt.TTLMs // the batch may have been open for long
 	}
 	return KVResult{k.change(b, full, h, kvPut, st.cas, expiry, value), true}, nil
 }

@@ -98,7 +98,7 @@ func (c *config) targetFlags(f *flag.FlagSet) {
 	f.StringVar(&c.dir, "dir", ".", "for -target disk: `directory` of the file")
 	f.StringVar(&c.token, "token", "dev", "bearer token; empty sends none")
 	f.StringVar(&c.topic, "topic", "bench", "topic, stream or subject; created if missing")
-	f.StringVar(&c.workload, "workload", "produce", "produce, ndjson, consume, commit, health or mixed")
+	f.StringVar(&c.workload, "workload", "produce", "produce, ndjson, consume, commit, kv, kv-get, health or mixed")
 	f.StringVar(&c.mix, "mix", "produce=8,consume=1,commit=1", "shares of -workload mixed")
 	f.StringVar(&c.query, "query", "", "added to the query of every call, such as timeout_ms=0")
 	f.StringVar(&c.expect, "expect", "", "`text` that the last 512 bytes of every good answer contain (default by workload; none: the status is enough)")

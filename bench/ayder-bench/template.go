@@ -43,6 +43,9 @@ func fillHex(field []byte, n uint64) {
 	}
 }
 
+// fillScattered is fillHex of numbers that follow each other in no order, none twice (Fibonacci hashing).
+func fillScattered(field []byte, n uint64) { fillHex(field, n*0x9e3779b97f4a7c15) }
+
 // fillSpaced writes n in decimal behind blanks, which JSON allows before a number
 // (it forbids leading zeros).
 func fillSpaced(field []byte, n uint64) {

@@ -25,6 +25,19 @@ func TestFill(t *testing.T) {
 	}
 }
 
+// Scattered numbers are all different, or fewer keys would be put than there are requests.
+func TestFillScattered(t *testing.T) {
+	seen := map[string]bool{}
+	for n := range uint64(10_000) {
+		field := []byte(numberField)
+		fillScattered(field, n)
+		seen[string(field)] = true
+	}
+	if len(seen) != 10_000 {
+		t.Error(len(seen), "different ones")
+	}
+}
+
 func TestPayload(t *testing.T) {
 	p := payload(1000)
 	if len(p) != 1000 || bytes.ContainsAny(p, "\"\\\r\n ") || bytes.Count(p, p[:1]) > 100 {

@@ -47,12 +47,16 @@ func newOperation(c *config, name string) (httpOperation, error) {
 		op.templates, op.expect = consumeTemplates(c), fmt.Appendf(nil, `"count":%d,`, c.limit)
 	case "commit":
 		op.templates, op.expect = commitTemplates(c), []byte(`"ok":true`)
+	case "kv":
+		op.templates, op.expect = kvTemplates(c, "PUT", payload(c.size)), syncedText(c)
+	case "kv-get":
+		op.templates, op.expect = kvTemplates(c, "GET", nil), []byte(`"cas":`)
 	case "health":
 		op.templates, op.expect = []template{newTemplate(c, "GET", "/health", nil)}, []byte(`"ok":true`)
 	case "floor":
 		op.templates, op.expect = []template{newTemplate(c, "POST", "/", payload(c.size))}, []byte(`"durable":true`)
 	default:
-		return op, fmt.Errorf("unknown workload %q: produce, ndjson, consume, commit, health or mixed", name)
+		return op, fmt.Errorf("unknown workload %q: produce, ndjson, consume, commit, kv, kv-get, health or mixed", name)
 	}
 	if c.expect != "" {
 		op.expect = []byte(strings.TrimPrefix(c.expect, "none"))
@@ -104,6 +108,21 @@ func consumeTemplates(c *config) []template {
 			path := fmt.Sprintf("/broker/consume/%s/bench/%d", url.PathEscape(c.topic), partition)
 			list = append(list, newTemplate(c, "GET", path+join(query, c.query), nil))
 		}
+	}
+	return list
+}
+
+// kvTemplates has one request per key of -keys; without, every put has a key of its own, in no order, the same ones in every run.
+func kvTemplates(c *config, method string, body []byte) []template {
+	var list []template
+	path := "/kv/" + url.PathEscape(c.topic) + "/"
+	for i := range c.keys {
+		list = append(list, newTemplate(c, method, path+"key-"+strconv.Itoa(i)+join(url.Values{}, c.query), body))
+	}
+	if len(list) == 0 {
+		t := newTemplate(c, method, path+numberField+join(url.Values{}, c.query), body)
+		t.fill = fillScattered
+		list = append(list, t)
 	}
 	return list
 }

@@ -15,7 +15,7 @@ import (
 //
 //	no connection, 429, 507, 503 but leadership_lost    refused
 //	200, 201                                            ok
-//	412, 416                                            declined, with the state it was judged by
+//	412, 416; 404 and 409 of a key                      declined, with the state it was judged by
 //	404 on a follower                                   refused: it has not heard of the topic yet
 //	500, 504, 503 leadership_lost, a broken connection  unknown
 //	anything else                                       unknown, and a fault
@@ -92,7 +92,7 @@ func (c *caller) judge(address, target string, r *proc.Response) outcome {
 	switch {
 	case r.Status == 200 || r.Status == 201:
 		return outcomeOK
-	case r.Status == 412 || r.Status == 416:
+	case r.Status == 412 || r.Status == 416 || strings.HasPrefix(target, "/kv/") && (r.Status == 404 || r.Status == 409):
 		return outcomeFailed
 	case r.Status == 503 && r.ErrorCode() != "leadership_lost", r.Status == 429, r.Status == 507:
 		return outcomeRefused

@@ -24,6 +24,11 @@ const (
 	readBackMax   = 12 // a read begins less than this before what is known to be there
 	redirectsMax  = 4  // of one request
 
+	kvKeysAll = 4096
+	kvActive  = 4   // keys that are worked on at the same time
+	kvKeyOps  = 150 // operations on a key before the next takes its place
+	kvStream  = 2000
+
 	clientStream = 1000 // random streams of the clients begin here; below are those of the plan
 	finalStream  = 999
 

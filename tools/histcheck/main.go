@@ -8,7 +8,8 @@
 // network faults). The faults are SIGKILL, SIGSTOP, SIGTERM and slow disks, partitions in both directions and in
 // one; plan.go lists them. Clients append messages, with idempotency keys, with expected_offset (compare and set) and
 // without, read the leader and the followers, and commit a group's offsets, through all nodes, following
-// redirects by themselves.
+// redirects by themselves. Others put, compare and set, delete and read keys, some of which expire, and watchers follow
+// the keys' changes from node to node.
 //
 // It fails if a history is not linearizable, and then leaves a picture of it; if an acknowledged message is not on
 // every node, at its offset, with its bytes; if one occurs twice; if a follower ever showed what is not in the log;
@@ -60,18 +61,20 @@ func run(args []string, stdout, stderr io.Writer) int {
 
 // options are one run's.
 type options struct {
-	nodes    int
-	clients  int
-	rate     int // operations a second, of all clients
-	duration time.Duration
-	seed     uint64
-	faults   map[faultKind]bool
-	netns    bool
-	backend  string
-	bin      string
-	build    string
-	dir      string
-	args     []string
+	nodes     int
+	clients   int
+	kvClients int
+	watchers  int
+	rate      int // operations a second, of all clients
+	duration  time.Duration
+	seed      uint64
+	faults    map[faultKind]bool
+	netns     bool
+	backend   string
+	bin       string
+	build     string
+	dir       string
+	args      []string
 	// firstArgs are for the first node alone.
 	firstArgs []string
 }
@@ -84,6 +87,8 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 	f.SetOutput(stderr)
 	f.IntVar(&o.nodes, "nodes", 3, "nodes of the cluster")
 	f.IntVar(&o.clients, "clients", 12, "clients, each of which does one thing at a time")
+	f.IntVar(&o.kvClients, "kv-clients", 4, "further clients, of keys and values, each as fast as the others")
+	f.IntVar(&o.watchers, "watchers", 3, "watchers of the keys' changes")
 	f.IntVar(&o.rate, "rate", 500, "operations a second that all clients together aim at")
 	f.DurationVar(&o.duration, "duration", time.Minute, "how long faults are made")
 	f.Uint64Var(&o.seed, "seed", 0, "of the plan and the load; 0: a new one")
@@ -114,6 +119,8 @@ func (o *options) check(rest []string) error {
 		return fmt.Errorf("unexpected argument %q", rest[0])
 	case o.nodes < 3 || o.nodes > nodesMax:
 		return fmt.Errorf("nodes are from 3 to %d", nodesMax)
+	case o.kvClients < 0 || o.watchers < 0:
+		return errors.New("there are no fewer clients than none")
 	case o.clients < 1 || o.rate < o.clients || o.rate > rateMax:
 		return fmt.Errorf("there is at least one client, and rate is from one a second for each to %d", rateMax)
 	case o.duration <= 0:

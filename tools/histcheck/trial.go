@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 )
@@ -26,9 +28,16 @@ type trial struct {
 	disks   *disks
 	cluster *cluster
 	world   *world
+	keys    *kvWorld
 	faults  *shared
 	tracks  [][]step
 	made    map[faultKind]int
+
+	kvOps    []kvOp
+	watching []*kvWatcher
+	watched  sync.WaitGroup
+	unwatch  chan struct{}
+	changes  []kvEvent
 
 	history history
 	places  map[uint64]place
@@ -61,6 +70,7 @@ func newTrial(o options, out io.Writer) (r *trial, err error) {
 	pause := time.Duration(o.clients) * time.Second / time.Duration(o.rate)
 	operations := int64(o.duration.Seconds()*float64(o.rate)) + 1
 	r.world = newWorld(o.seed, r.cluster.addresses(), operations, pause, r.faults)
+	r.keys, r.unwatch = newKVWorld(r.world), make(chan struct{})
 	return r, nil
 }
 
@@ -86,6 +96,11 @@ func (r *trial) run() error {
 // record makes the history, and what the nodes hold in the end.
 func (r *trial) record() ([]contents, error) {
 	if err := r.load(); err != nil {
+		close(r.unwatch)
+		r.watched.Wait()
+		return nil, err
+	}
+	if err := r.collectKV(); err != nil {
 		return nil, err
 	}
 	return r.collect()
@@ -117,6 +132,15 @@ func (r *trial) drive() error {
 	end := make(chan struct{})
 	lists := make([][]op, r.clients)
 	var clients, tracks sync.WaitGroup
+	kvLists := make([][]kvOp, r.kvClients)
+	for i := range r.kvClients {
+		clients.Go(func() {
+			c := newKVClient(r.keys, i, r.network.dial)
+			c.run(end)
+			kvLists[i] = c.ops
+		})
+	}
+	r.watch()
 	for i := range r.clients {
 		clients.Go(func() {
 			c := newClient(r.world, i, r.network.dial)
@@ -133,8 +157,37 @@ func (r *trial) drive() error {
 	close(end)
 	clients.Wait()
 	errs[len(r.tracks)] = n.mend()
-	r.history = join(lists)
+	r.history, r.kvOps = join(lists), slices.Concat(kvLists...)
 	return errors.Join(errs...)
+}
+
+// watch starts the watchers.
+func (r *trial) watch() {
+	for i := range r.watchers {
+		w := &kvWatcher{world: r.world, dial: r.network.dial, random: rand.New(rand.NewPCG(r.seed, kvStream+uint64(1000+i))), last: -1}
+		r.watching = append(r.watching, w)
+		r.watched.Go(func() { w.run(r.unwatch) })
+	}
+}
+
+// collectKV ends the watchers and holds them against what the nodes have.
+func (r *trial) collectKV() (err error) {
+	close(r.unwatch)
+	r.watched.Wait()
+	if r.kvClients == 0 {
+		return nil
+	}
+	if r.changes, err = r.finalChanges(); err != nil {
+		return err
+	}
+	broken := 0
+	for _, w := range r.watching {
+		w.seen(r.faults, r.changes)
+		broken += w.broken
+	}
+	promisedKV(r.faults, r.kvOps, r.changes)
+	fmt.Fprintf(r.out, "%d changes of keys; %d watchers, whose streams broke %d times\n", len(r.changes), len(r.watching), broken)
+	return nil
 }
 
 // judge searches the history and prints what it was.
@@ -146,7 +199,13 @@ func (r *trial) judge() error {
 	began := time.Now()
 	bad, count, err := search(r.history.resolve(r.places), r.dir)
 	fmt.Fprintf(r.out, "%d histories searched in %v, %d not found linearizable\n", count, time.Since(began).Round(time.Millisecond), len(bad))
+	printKV(r.out, r.kvOps)
+	badKeys, keys := searchKV(resolveKV(r.kvOps, r.changes), r.dir)
+	fmt.Fprintf(r.out, "%d keys searched, %d not found linearizable\n", keys, len(badKeys))
 	var f faults
+	for _, text := range badKeys {
+		f.addf("%s", text)
+	}
 	for _, v := range bad {
 		f.addf("%s", v)
 	}
