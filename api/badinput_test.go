@@ -65,7 +65,7 @@ func (f *fixture) refusal(what string, status int, text []byte, h http.Header) r
 		f.t.Errorf("%s: %d %s is not in the table of errors", what, status, code)
 	}
 	for name := range m {
-		if !slices.Contains([]string{"ok", "error", "message", "docs", "earliest_offset", "next_offset", "leader", "committed", "acked_nodes", "current"}, name) {
+		if !slices.Contains([]string{"ok", "error", "message", "docs", "earliest_offset", "next_offset", "leader", "committed", "acked_nodes", "current", "rejoin"}, name) {
 			f.t.Errorf("%s: member %q in %s", what, name, text)
 		}
 	}
@@ -86,6 +86,10 @@ var goodBodies = map[string]string{
 	"/broker/topics/{topic}/produce-ndjson": "1\n",
 	"/broker/commit":                        `{"topic":"t","group":"g","partition":0,"offset":0}`,
 	"/broker/topics":                        `{"name":"t","partitions":2}`,
+	"/broker/groups/{group}/reset":          `{"topic":"t","to":"earliest"}`,
+	"/broker/groups/{group}/join":           `{"member":"m","topics":["t"]}`,
+	"/broker/groups/{group}/heartbeat":      `{"member":"m"}`,
+	"/broker/groups/{group}/leave":          `{"member":"m"}`,
 	"/ha/membership/add":                    `{"node_id":"n4","advertise_addr":"127.0.0.1:7004"}`,
 	"/ha/membership/promote":                `{"node_id":"n4"}`,
 	"/ha/membership/remove":                 `{"node_id":"n4"}`,
@@ -96,6 +100,14 @@ var goodBodies = map[string]string{
 // pathOf fills in a route's variables.
 func pathOf(r *route, topic, group, partition string) string {
 	return strings.NewReplacer("{topic}", topic, "{ns}", topic, "{key...}", "k", "{group}", group, "{partition}", partition).Replace(r.path)
+}
+
+// withQuery adds what a call cannot do without.
+func withQuery(path string) string {
+	if strings.HasSuffix(path, "/poll") {
+		path += "?member=m"
+	}
+	return path
 }
 
 // eachRoute calls f with every route, the path of a call that works, and its body.
@@ -124,7 +136,7 @@ func everyRouteFixture(t *testing.T) *clusterFixture {
 func TestEveryRouteWorksAsTheTestsCallIt(t *testing.T) {
 	f := everyRouteFixture(t)
 	eachRoute(func(r *route, path, body string) {
-		if status, text, _ := f.raw(r.method.String(), path, body); status != 200 {
+		if status, text, _ := f.raw(r.method.String(), withQuery(path), body); status != 200 {
 			t.Errorf("%s %s: %d %s", r.method, path, status, text)
 		}
 	})
@@ -141,6 +153,8 @@ var badValues = map[string][]string{
 	"concern":         {"", "sync", "ASYNC", "1"},
 	"expected_offset": {"", "-1", "9223372036854775808", "next"},
 	"envelope":        {"", "on", "-1"},
+	"member":          {"", "a/b", ".", strings.Repeat("m", 250)},
+	"generation":      {"", "-1", "9223372036854775808", "now"},
 	"offset":          {"", "-1", "first", "Earliest", "9223372036854775808", "1,2"},
 	"limit":           {"", "0", "1001", "-1", "all"},
 	"max_bytes":       {"", "0", "16777217", "1M"},
@@ -247,23 +261,30 @@ func TestNamesInPaths(t *testing.T) {
 			f.refusal(what, resp.StatusCode, text, resp.Header).want(t, what, status, code, part)
 		}
 		for _, bad := range []string{"%zz", "a%", "a%2", "%%41", "%u0041"} {
-			check(pathOf(r, bad, "g", "0"), 400, "bad_path", "escape")
+			check(pathOf(r, bad, bad, "0"), 400, "bad_path", "escape")
 		}
+		has := func(name string) bool { return strings.Contains(r.path, "{"+name+"}") }
 		bad, missing, what := "bad_topic", "missing_topic", "required"
-		if strings.Contains(r.path, "{ns}") {
+		if has("ns") {
 			bad, missing, what = "bad_namespace", "bad_namespace", "1 to 249"
 		}
-		for _, name := range names {
-			check(pathOf(r, name, "g", "0"), 400, bad, "1 to 249")
+		for _, name := range append(names, "") {
+			if (has("topic") || has("ns")) && name != "" {
+				check(pathOf(r, name, "g", "0"), 400, bad, "1 to 249")
+			}
+			if has("group") {
+				check(pathOf(r, "t", name, "0"), 400, "bad_group", "1 to 249")
+			}
 		}
-		check(pathOf(r, "", "g", "0"), 400, missing, what)
-		if !strings.Contains(r.path, "{group}") {
+		if has("topic") || has("ns") {
+			check(pathOf(r, "", "g", "0"), 400, missing, what)
+		}
+		if has("group") {
+			check(pathOf(r, "t", "%zz", "0"), 400, "bad_path", "escape")
+		}
+		if !has("partition") {
 			return
 		}
-		for _, name := range append(names, "") {
-			check(pathOf(r, "t", name, "0"), 400, "bad_group", "1 to 249")
-		}
-		check(pathOf(r, "t", "%zz", "0"), 400, "bad_path", "escape")
 		for _, n := range []string{"-1", "x", "", "4294967296", "1.0", "0x0", "%20"} {
 			check(pathOf(r, "t", "g", n), 400, "bad_parameter", "partition")
 		}
@@ -396,6 +417,7 @@ func TestAuthOfEveryRoute(t *testing.T) {
 		"Bearer p": auth.Read | auth.Write | auth.Admin,
 	}
 	eachRoute(func(r *route, path, body string) {
+		path = withQuery(path)
 		method, what := r.method.String(), r.method.String()+" "+path
 		for _, header := range []string{"", "Bearer", "Bearer ", "Bearer x", "Bearer devx", "Bearer dev x", "Basic", "Basic !", basic("dev", ""), basic("dev", "x"), "Digest dev", "dev"} {
 			if r.role == 0 {
@@ -419,7 +441,8 @@ func TestAuthOfEveryRoute(t *testing.T) {
 			}
 			f.refused(method, path, body, "Authorization", header).want(t, what+" "+header, 403, "forbidden", "role "+r.role.String())
 		}
-		if strings.Contains(r.path, "{topic}") || strings.Contains(r.path, "{ns}") || r.method == httpparse.POST && !r.global {
+		// Who has left a group is nobody, and asks for nothing of it.
+		if strings.Contains(r.path, "{topic}") || strings.Contains(r.path, "{ns}") || r.method == httpparse.POST && !r.global && !strings.HasSuffix(r.path, "/leave") {
 			f.refused(method, path, body, "Authorization", "Bearer q").want(t, what, 403, "forbidden", `"t"`)
 		}
 	})

@@ -59,18 +59,23 @@ var (
 	errBadMember      = &Error{Status: 400, Code: "bad_member", Message: "The node is not described well enough"}
 	errBadGzip        = &Error{Status: 400, Code: "bad_gzip", Message: "The request body is not what its Content-Encoding says"}
 	errNeedsSealed    = &Error{Status: 400, Code: "needs_sealed", Message: "A rocket topic keeps its messages in memory only and cannot promise that"}
+	errBadMemberID    = &Error{Status: 400, Code: "bad_member_id", Message: "A member's id is 1 to 249 of A-Z a-z 0-9 . _ -"}
 	errUnauthorized   = &Error{Status: 401, Code: "unauthorized", Message: "A valid token is required", Header: "WWW-Authenticate: Bearer realm=\"ayder\"\r\n"}
 	errForbidden      = &Error{Status: 403, Code: "forbidden", Message: "The token does not allow this"}
 	errNotFound       = &Error{Status: 404, Code: "not_found", Message: "There is nothing at this path"}
 	errUnknownTopic   = &Error{Status: 404, Code: "unknown_topic", Message: "The topic does not exist"}
 	errPartition      = &Error{Status: 404, Code: "unknown_partition", Message: "The topic has no such partition"}
 	errUnknownKey     = &Error{Status: 404, Code: "unknown_key", Message: "The key does not exist"}
+	errUnknownGroup   = &Error{Status: 404, Code: "unknown_group", Message: "The group has committed nothing and has no members"}
 	errUnknownNode    = &Error{Status: 404, Code: "unknown_node", Message: "The cluster has no such node"}
 	errMethod         = &Error{Status: 405, Code: "method_not_allowed", Message: "The path exists, but not with this method"}
 	errHeadTimeout    = &Error{Status: 408, Code: "request_timeout", Message: "The request took too long to arrive"}
 	errRedirect       = &Error{Status: 307, Code: "redirect_to_leader", Message: "Writes go to the leader; repeat the request at Location"}
 	errTopicExists    = &Error{Status: 409, Code: "topic_exists", Message: "The topic exists with other settings"}
 	errCAS            = &Error{Status: 409, Code: "cas_mismatch", Message: "The key has another cas than the request names"}
+	errUnknownMember  = &Error{Status: 409, Code: "unknown_member", Message: "The group has no such member (any more): stop handling its partitions and join again", Fields: `,"rejoin":true`}
+	errFenced         = &Error{Status: 409, Code: "fenced", Message: "The partition is not this member's in that generation"}
+	errGroupActive    = &Error{Status: 409, Code: "group_active", Message: "The group has live members"}
 	errNotClustered   = &Error{Status: 409, Code: "not_clustered", Message: "This is a single node: there is nobody to add, remove or hand over to"}
 	errNodeConflict   = &Error{Status: 409, Code: "node_conflict", Message: "The cluster's present state does not allow that change"}
 	errBelowFloor     = &Error{Status: 410, Code: "offset_gone", Message: "The offset is below the partition's floor"}
@@ -100,6 +105,7 @@ var errorList = []*Error{
 	errUnknownTopic, errPartition, errMethod, errHeadTimeout, errTopicExists, errBelowFloor, errExpected, errTooLarge, errAboveEnd,
 	errEncoding, errStorage, errDamaged, errInternal, errOverloaded, errStarting, errNoLeader, errLeadershipLost, errCommitTimeout, errNoSpace,
 	errRedirect, errNoHTTPS, errNotClustered, errNodeConflict, errBadMember, errUnknownNode, errChange, errRateLimited, errBadGzip, errNeedsSealed,
+	errBadMemberID, errUnknownGroup, errUnknownMember, errFenced, errGroupActive,
 }
 
 // What a Log, a Reader and a Cluster may answer; the program that wires them translates their errors into these.

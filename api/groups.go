@@ -6,12 +6,20 @@ import (
 	"ayder/engine"
 )
 
+// Committing a group's offset. Only the partition's loop is needed, unless the commit names a member of a coordinated
+// group: then the catalogue's loop has a look first, and what it has let through is committed even if the member loses the
+// partition in between, as if it had come a moment earlier. A commit without a member is anybody's, also where there are
+// members: an operator's tool, or a consumer from before the group had any.
+
 // commitRequest is the body of POST /broker/commit.
 type commitRequest struct {
 	Topic     *string `json:"topic"`
 	Group     *string `json:"group"`
 	Partition *uint32 `json:"partition"`
 	Offset    *uint64 `json:"offset"`
+
+	Member     *string `json:"member"` // of a coordinated group, with
+	Generation *uint64 `json:"generation"`
 }
 
 var commitFields = fieldsOf(commitRequest{})
@@ -26,6 +34,15 @@ func commitOffset(l *loop, x *exchange) (reply, error) {
 	p, owner, err := l.partition(&x.args)
 	if err != nil {
 		return reply{}, err
+	}
+	if q.Member != nil && !x.fenced {
+		if l.index != engine.CatalogueShard {
+			return l.forward(engine.CatalogueShard, x)
+		}
+		if err := l.fence([]byte(*q.Group), []byte(*q.Member), *q.Generation, p.Stream()); err != nil {
+			return reply{}, err
+		}
+		x.fenced = owner != l.index
 	}
 	if owner != l.index {
 		return l.forward(owner, x)
@@ -66,6 +83,10 @@ func (x *exchange) commitRequest() (q commitRequest, err error) {
 		return q, errBadJSON.with("partition is required")
 	case q.Offset == nil || *q.Offset >= 1<<63:
 		return q, errBadJSON.with("offset is required, an integer from 0 to 2^63-1")
+	case (q.Member == nil) != (q.Generation == nil):
+		return q, errBadJSON.with("member and generation go together")
+	case q.Member != nil && !engine.ValidName(*q.Member):
+		return q, errBadMemberID
 	}
 	return q, checkTopic([]byte(*q.Topic), x.scope)
 }

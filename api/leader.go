@@ -7,6 +7,7 @@ import "slices"
 //	leaderOnly    every write: another node redirects it, and answers no_leader where there is none to go to
 //	linearizable  consume: the leader serves it once it is certain that it still leads; another node serves what it has
 //	              and says "role":"follower", or redirects if the client asks for consistency=leader
+//	coordinated   what a group's member asks: the leader alone answers, and when it is certain that it still leads
 //	local         other reads: every node serves what it has, or as above if the client asks for consistency=leader
 //
 // Certain means a lease, or else a barrier: the cluster asks its majority. A barrier holds for reads that came before
@@ -22,6 +23,7 @@ const (
 	anywhere where = iota
 	leaderOnly
 	linearizable
+	coordinated
 	local
 )
 
@@ -37,7 +39,7 @@ func (l *loop) enter(x *exchange) (waits bool, err error) {
 	cluster, asks, leads := l.server.options.Cluster, x.args.has(pConsistency), l.leading()
 	switch at := x.route.where; {
 	case at == anywhere:
-	case !leads && (at == leaderOnly || asks):
+	case !leads && (at == leaderOnly || at == coordinated || asks):
 		return false, ErrNotLeader
 	case !leads:
 		x.follower = true

@@ -57,13 +57,13 @@ func TestEveryWriteOfAFollowerIsRedirected(t *testing.T) {
 			f := newClusterFixture(t, backend, func(o *Options) { o.Loops = loops })
 			writes := 0
 			eachRoute(func(r *route, path, body string) {
-				if r.where != leaderOnly {
+				if r.where != leaderOnly && r.where != coordinated {
 					return
 				}
 				writes++
 				f.redirected(r.method.String(), path, body, "http://"+leaderAddr+path)
 			})
-			if writes != 11 {
+			if writes != 17 {
 				t.Errorf("%d routes are redirected", writes)
 			}
 			for _, query := range []string{"?key=a%20b%2F&idempotency_key=x&timeout_ms=0", "?"} {

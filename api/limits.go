@@ -3,6 +3,8 @@ package api
 import "time"
 
 // Limits that no setting changes; the others are in Options.
+//
+// What they bound is a request, a connection or a loop. A full queue is an answer to the client, never growth.
 const (
 	batchBytesSoft    = 1 << 20          // an open batch takes no further request beyond this, unless it is empty
 	batchBytesKept    = 4 << 20          // memory that a batch may keep between uses
@@ -54,6 +56,18 @@ const (
 	kvExpireTurn      = 200                    // keys that a loop has expired at a time
 	kvFindTries       = 10                     // how often a value is looked for that should be there
 	kvExpireEvery     = 5 * time.Millisecond
+)
+
+// Limits of groups.
+const (
+	sessionMsDefault   = 10_000                 // how long a member may stay silent, unless it says otherwise
+	heartbeatMovingMs  = 100                    // until a member is to ask again while partitions move
+	sessionsEvery      = 250 * time.Millisecond // between looks at who was not heard of
+	sessionsLate       = time.Second            // a look so late means that this node stood still
+	walkSteps          = 8192                   // partitions and groups that a walk visits in one turn
+	groupsListedMax    = 100_000                // groups that a list is made of
+	groupTopicsListed  = 64                     // topics that a list names per group
+	groupPartitionsMax = 10_000                 // partitions in a group's description
 )
 
 // Limits of what stands before the handlers.

@@ -21,10 +21,11 @@ type sleeper struct {
 	meta  meta
 	conn  *conn
 	head  []byte
-	began int64  // when it fell asleep
-	first uint64 // the offset that it waits for
-	alarm alarm  // when it is answered anyhow
-	ear   ear    // at the feed of its partition
+	began int64      // when it fell asleep
+	first uint64     // the offset that it waits for
+	alarm alarm      // when it is answered anyhow
+	ear   ear        // at the feed of its partition
+	group *groupWait // of a member's poll, instead of first and ear
 }
 
 // waited is what a request remembers of having slept.
@@ -32,6 +33,7 @@ type waited struct {
 	first    uint64 // where it stood
 	until    int64  // when it is answered anyhow; 0: it has not slept yet
 	finished bool   // it must not sleep again
+	group    *groupWait
 }
 
 // mayWait tells whether x may wait for messages, at most until then.
@@ -50,14 +52,18 @@ func (l *loop) sleep(x *exchange, at record.Stream, first uint64, until int64) r
 	if !x.clone {
 		head = bytes.Clone(head)
 	}
-	s := &sleeper{meta: x.meta, conn: x.conn, head: head, began: now(), first: first}
+	s := &sleeper{meta: x.meta, conn: x.conn, head: head, began: now(), first: first, group: x.waited.group}
 	s.alarm.who = s
 	if x.conn.forsaken {
 		l.finish(s.conn, &s.meta, 0, &reply{status: 200})
 		return reply{later: true}
 	}
 	x.conn.sleeper = s
-	l.listen(&s.ear, at, s)
+	if s.group != nil {
+		s.group.listen(l, s)
+	} else {
+		l.listen(&s.ear, at, s)
+	}
 	l.alarms.set(&s.alarm, until)
 	l.net.WakeAt(until)
 	l.counters.Waiting.Add(1)
@@ -88,6 +94,12 @@ func (l *loop) sleepAgain(x *exchange, pg *page) bool {
 
 // heard wakes s if there is something for it.
 func (s *sleeper) heard(l *loop, f *feed) {
+	if s.group != nil {
+		if s.group.over(l) {
+			l.wake(s, false)
+		}
+		return
+	}
 	if p := l.server.lookup(f.stream); p == nil || p.Next() > s.first || p.Floor() > s.first {
 		l.wake(s, false)
 	}
@@ -101,6 +113,9 @@ func (l *loop) rise(s *sleeper) {
 	s.conn.sleeper = nil
 	l.alarms.cancel(&s.alarm)
 	l.unlisten(&s.ear)
+	if s.group != nil {
+		s.group.unlisten(l)
+	}
 	l.counters.Waiting.Add(-1)
 }
 

@@ -49,6 +49,8 @@ type loop struct {
 	watch  alarm                   // of the watchman, while there are feeds
 	tails  []*tail                 // not in use
 
+	sessions sessions // of group members
+
 	parser    httpparse.Parser
 	x         exchange // the request being executed
 	unescaped []byte   // decoded parts of the request being executed
@@ -269,6 +271,7 @@ func (l *loop) beforeWait() {
 	if l.deadline != 0 && l.net.Now() >= l.deadline || l.wanted != 0 && l.replicas.Everywhere() >= l.wanted {
 		l.scanOwed(now())
 	}
+	l.watchSessions()
 	l.ring(l.net.Now())
 	l.tellNews()
 	l.askBarrier()

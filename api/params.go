@@ -39,8 +39,11 @@ const (
 	pPrefix
 	pAfter
 	pWatch
+	pMember
+	pGeneration
 
 	kvWriteParams = pCAS | pTimeout | pTiming | pConcern
+	pollParams    = pMember | pGeneration | pLimit | pMaxBytes | pEncoding | pWait
 	produceParams = pPartition | pKey | pIdem | pTimeout | pTiming | pTime | pConcern | pExpected
 	consumeParams = pOffset | pLimit | pMaxBytes | pEncoding | pConsistency | pWait | pSince
 )
@@ -85,6 +88,13 @@ type args struct {
 	ttlMs     uint64
 	raw       bool
 	watch     bool
+	groupArgs
+}
+
+// groupArgs are those of calls about groups.
+type groupArgs struct {
+	member     []byte
+	generation uint64
 }
 
 func (a *args) has(p param) bool { return a.set&p != 0 }
@@ -138,6 +148,10 @@ func paramOf(name []byte) param {
 		return pAfter
 	case "watch":
 		return pWatch
+	case "member":
+		return pMember
+	case "generation":
+		return pGeneration
 	}
 	return 0
 }
@@ -182,6 +196,10 @@ func (a *args) put(p param, v []byte) (ok bool) {
 	case pTimeout:
 		n, ok = parseUint(v, timeoutMsMax)
 		a.timeoutMs = int64(n)
+	case pMember:
+		a.member, ok = v, engine.ValidName(v)
+	case pGeneration:
+		a.generation, ok = parseUint(v, 1<<63-1)
 	case pWait:
 		n, ok = parseUint(v, waitMsMax)
 		a.waitMs = int64(n)

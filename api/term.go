@@ -43,6 +43,7 @@ func (l *loop) endTerm() {
 		l.recycle(c)
 	}
 	l.shard.Forget()
+	clear(l.sessions.groups)
 	l.endStreams(true)
 	l.wakeSleepers(false)
 }

@@ -21,6 +21,14 @@ type Change struct {
 	Pending *record.Batch // another command is in flight there: ask again when that is done
 }
 
+// Batch is the one to wait for, nil if it is as was asked.
+func (c Change) Batch() *record.Batch {
+	if c.Made != nil {
+		return c.Made
+	}
+	return c.Pending
+}
+
 // Opener returns the open batch with room for a command of size bytes, or why there is none. It is called only for a
 // command that is needed: a member that has nothing to say costs no batch.
 type Opener func(size int) (*record.Batch, error)

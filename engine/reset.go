@@ -6,8 +6,10 @@ import (
 	"ayder/internal/record"
 )
 
-// Setting a group's committed offset, backward too, and forgetting it. Either takes effect in its place in the log,
-// whatever commits are in flight around it.
+// Setting a group's committed offset, backward too, and forgetting it.
+//
+// Either takes effect in its place in the log, whatever commits are in flight around it: a commit that was
+// ignored because it came before a reset was answered as if the two had come in that order.
 
 // ResetOffset sets a group's committed offset, the next one to read, with a command in b. Errors: ErrGroupName,
 // ErrGroupLimit; ErrOffsetBelow and ErrOffsetAbove when offset is not between Floor and Next.
@@ -36,6 +38,9 @@ func (s *Shard) DeleteGroup(b *record.Batch, p *Partition, name []byte) bool {
 	b.AppendCommand(record.SectionGroupDelete, p.stream, 0, name)
 	return true
 }
+
+// HasGroup tells whether a group has committed in the partition, or is about to.
+func (p *Partition) HasGroup(name []byte) bool { return p.groups[string(name)] != nil }
 
 func (p *Partition) applyReset(sec *record.Section) error {
 	switch {

@@ -53,6 +53,8 @@ var families = []family{
 		sum(func(c *Counters) uint64 { return c.Duplicates.Load() })),
 	counter("forwarded_total", "Requests handed to the loop that owns their partition.",
 		sum(func(c *Counters) uint64 { return c.ForwardedOut.Load() })),
+	counter("group_members_expired_total", "Members of groups that were taken out because they were not heard of.",
+		sum(func(c *Counters) uint64 { return c.MembersExpired.Load() })),
 
 	counter("commits_total", "Batches made durable.",
 		sumCommits(func(c *CommitStats) uint64 { return c.Commits.Load() })),

@@ -22,6 +22,7 @@ type Counters struct {
 	RateLimited      atomic.Uint64 // requests answered 429
 	CommitTimeouts   atomic.Uint64 // requests that gave up waiting for their commit
 	ForwardedOut     atomic.Uint64 // requests handed to the loop that owns their partition
+	MembersExpired   atomic.Uint64 // members of groups that were not heard of for too long
 
 	Streams atomic.Int64 // answers without an end that are open
 	Waiting atomic.Int64 // long-polls that wait for messages
