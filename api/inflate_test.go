@@ -188,6 +188,22 @@ func TestGzipOnAnotherLoop(t *testing.T) {
 	}
 }
 
+func TestGzipValues(t *testing.T) {
+	f := newFixture(t, "auto")
+	for _, value := range []string{"", "small", strings.Repeat("large", 100_000)} {
+		for _, method := range []string{"POST", "PUT"} {
+			if status, m := f.call(method, "/kv/ns/key", gzipped(t, value), "Content-Encoding", "gzip"); status != 200 {
+				t.Fatal(method, status, m)
+			}
+			if _, got, _ := f.raw("GET", "/kv/ns/key?raw=1", ""); string(got) != value {
+				t.Fatalf("%s: %d bytes came back, not %d", method, len(got), len(value))
+			}
+		}
+	}
+	f.refused("PUT", "/kv/ns/key", "plain", "Content-Encoding", "gzip").want(t, "plain", 400, "bad_gzip", "")
+	f.refused("PUT", "/kv/ns/key", gzipped(t, strings.Repeat("x", 2<<20)), "Content-Encoding", "gzip").want(t, "large", 413, "body_too_large", "")
+}
+
 func TestInflateDoesNotAllocate(t *testing.T) {
 	f, z := new(inflater), []byte(gzipped(t, strings.Repeat("some text ", 1000)))
 	var out []byte
