@@ -50,6 +50,7 @@ const (
 	deadShare        = 4                      // a segment is rewritten when one part of so many is dead
 	smallFilesMax    = 4                      // neighbouring small segments: so many become one
 	gainBytesMin     = 64 << 10               // that rewriting must free
+	restShare        = 3                      // times as long as it works, rewriting rests
 	restMax          = 100 * time.Millisecond // of one rest while segments are rewritten
 	dumpValueBytes   = 64                     // of a value, in a dump
 )

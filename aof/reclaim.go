@@ -49,8 +49,8 @@ type candidate struct {
 // gain is what rewriting frees, in bytes.
 func (c *candidate) gain() int64 { return c.s.size - blockUp(BlockBytes+c.live) }
 
-// Reclaim gives space back, as far as live lets it, and returns when nothing more is to be gained now. It is slow on purpose: it rests as long as it
-// works. One at a time; any goroutine. A log that has failed, or is being closed, ends it with an error; damage that is
+// Reclaim gives space back, as far as live lets it, and returns when nothing more is to be gained now. It is slow on purpose: mostly it
+// rests. One at a time; any goroutine. A log that has failed, or is being closed, ends it with an error; damage that is
 // met in a segment is logged, and that segment left as it is.
 func (l *Log) Reclaim(live Liveness, o ReclaimOptions) (done Reclaimed, err error) {
 	l.reclaiming.Lock()
@@ -200,7 +200,9 @@ func (l *Log) Roll() bool {
 	return true
 }
 
-// pacer makes background work rest as long as it worked, so that half of the disk and of a core is always left to others.
+// pacer makes background work rest several times as long as it works, so that disk and cores are left to others: half of 1 GiB written anew, at
+// 50 MiB a second, raised the p99 of a producer's synced commits from 0.5 to 0.9 ms and left the median where it was; resting just as
+// long it was 1.2 ms at twice the speed (BenchmarkCommitBesideReclaim).
 type pacer struct {
 	l     *Log
 	began time.Time
@@ -215,7 +217,7 @@ func (p *pacer) rest() error {
 		return ErrClosed
 	}
 	if !p.l.o.manual {
-		time.Sleep(min(time.Since(p.began), restMax))
+		time.Sleep(min(restShare*time.Since(p.began), restMax))
 	}
 	p.began = time.Now()
 	return nil

@@ -272,3 +272,27 @@ func (s *Server) Checkpoint(done func(payload []byte)) {
 		done(engine.EncodeCheckpoint(parts))
 	}()
 }
+
+// KVSnapshots gives done the keys of all loops, each as they are between two batches. Like Checkpoint it does not wait, and does not call done if
+// the loops have not begun or end before.
+func (s *Server) KVSnapshots(done func([]engine.KVSnapshot)) {
+	if int(s.running.Load()) < s.options.Loops {
+		return
+	}
+	taken := make(chan []engine.KVSnapshot, len(s.loops))
+	for _, l := range s.loops {
+		l.net.Post(func() { taken <- l.shard.KVSnapshots() })
+	}
+	go func() {
+		var all []engine.KVSnapshot
+		for range s.loops {
+			select {
+			case some := <-taken:
+				all = append(all, some...)
+			case <-s.stopped:
+				return
+			}
+		}
+		done(all)
+	}()
+}

@@ -151,7 +151,6 @@ func (n *Node) prepareOffer(from uint64) error {
 
 // offer lists the files that make up the state at m and the log before it, as JSON.
 func (n *Node) offer(m *raft.SnapshotMeta) ([]byte, error) {
-	n.offered.Store(time.Now().UnixNano())
 	files, err := n.o.Log.Files(m.Index)
 	if err != nil {
 		return nil, fmt.Errorf("raftlog: offer: %w", err)
@@ -163,9 +162,10 @@ func (n *Node) offer(m *raft.SnapshotMeta) ([]byte, error) {
 	return json.Marshal(&o)
 }
 
-// Offering tells that a node was offered this node's files, or fetched from them, a moment ago: they should stay as they are for now.
+// Offering tells that a node fetched one of this node's files a moment ago: they should stay as they are for now. (An offer alone says
+// nothing, for raft makes one again and again to a node that is not there.)
 func (n *Node) Offering() bool {
-	return time.Now().UnixNano()-n.offered.Load() < int64(offerPause)
+	return time.Now().UnixNano()-n.fetched.Load() < int64(offerPause)
 }
 
 // bulk serves a pull: a file of the log.
@@ -174,7 +174,7 @@ func (n *Node) bulk(_ hello, name string, offset int64) (io.ReadCloser, int64, e
 	if name != filepath.Base(name) || !offered(name) {
 		return nil, 0, fmt.Errorf("no file %q", name)
 	}
-	n.offered.Store(time.Now().UnixNano())
+	n.fetched.Store(time.Now().UnixNano())
 	f, err := os.Open(filepath.Join(n.o.Dir, name))
 	if err != nil {
 		return nil, 0, err

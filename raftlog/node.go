@@ -105,7 +105,7 @@ type Node struct {
 	applied    atomic.Uint64
 	caughtUp   atomic.Bool
 	checkpoint atomic.Uint64 // index of the newest checkpoint
-	offered    atomic.Int64  // when files were last offered or fetched, Unix nanoseconds
+	fetched    atomic.Int64  // when another node last asked for a file, Unix nanoseconds
 	notify     chan bool     // raft's word about this node
 	anew       chan struct{} // leadership was not handed over
 	offering   chan struct{} // held while files for another node are prepared

@@ -87,6 +87,7 @@ func serveWith(c *config.Config, logger *slog.Logger, tokens *auth.Holder) error
 		return errors.Join(fmt.Errorf("the %s backend has %d loops, not %d: %s", listener.Backend(), len(listener.Loops()), c.Loops, listener.Reason()),
 			listener.Shutdown(context.Background()), st.close())
 	}
+	st.startReclaiming(face.KVSnapshots)
 	stopSignals := handleSignals(c, held, func() { stop(c, logger, st, listener) })
 	logger.Info("serving", "listen", listener.Addr().String(), "backend", listener.Backend(), "reason", listener.Reason(),
 		"io_uring", uring.Implementation(), "loops", c.Loops, "data", c.DataDir)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -37,7 +38,9 @@ type store struct {
 	// goroutine reads it.
 	checkpointer atomic.Pointer[func(done func(payload []byte))]
 	marked       atomic.Uint64 // index of the newest checkpoint
+	writing      sync.Mutex    // one checkpoint after the other
 	closing      chan struct{} // closed when no loop will answer any more
+	tasks        sync.WaitGroup
 }
 
 // openStore opens the store. A node of a cluster whose log is damaged puts aside what it must, at the worst everything, and
@@ -162,6 +165,8 @@ func (st *store) mark(index uint64) {
 
 // write stores a checkpoint. A failure costs time at the next start, nothing else.
 func (st *store) write(index uint64, payload []byte) {
+	st.writing.Lock()
+	defer st.writing.Unlock()
 	if index <= st.marked.Load() {
 		return
 	}
@@ -179,6 +184,7 @@ func (st *store) write(index uint64, payload []byte) {
 // before (leave), because loops that have ended may have missed what was committed last.
 func (st *store) close() error {
 	close(st.closing)
+	st.tasks.Wait()
 	if st.log.Err() == nil && st.cluster == nil {
 		parts := make([][]byte, st.engine.Config().Shards)
 		for i := range parts {
@@ -197,7 +203,7 @@ func (st *store) leave(timeout time.Duration) {
 
 func (st *store) observe(s *metrics.Sample) {
 	s.Log = metrics.Log{
-		LastIndex: st.log.LastIndex(), DurableIndex: st.log.Durable(), DiskBytes: uint64(st.log.Stats().Segments.Load()) * uint64(st.segmentBytes), Failed: st.log.Err() != nil,
+		LastIndex: st.log.LastIndex(), DurableIndex: st.log.Durable(), DiskBytes: uint64(st.log.DiskBytes()), Failed: st.log.Err() != nil,
 	}
 }
 
