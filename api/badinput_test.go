@@ -90,6 +90,9 @@ var goodBodies = map[string]string{
 	"/broker/groups/{group}/join":           `{"member":"m","topics":["t"]}`,
 	"/broker/groups/{group}/heartbeat":      `{"member":"m"}`,
 	"/broker/groups/{group}/leave":          `{"member":"m"}`,
+	"/broker/topics/{topic}/partitions":     `{"partitions":2}`,
+	"/broker/delete-before":                 `{"topic":"t","partition":0,"before_offset":0}`,
+	"/broker/retention":                     `{"topic":"t","ttl_ms":0}`,
 	"/ha/membership/add":                    `{"node_id":"n4","advertise_addr":"127.0.0.1:7004"}`,
 	"/ha/membership/promote":                `{"node_id":"n4"}`,
 	"/ha/membership/remove":                 `{"node_id":"n4"}`,
@@ -419,6 +422,11 @@ func TestAuthOfEveryRoute(t *testing.T) {
 	eachRoute(func(r *route, path, body string) {
 		path = withQuery(path)
 		method, what := r.method.String(), r.method.String()+" "+path
+		again := func() { // what a deletion has taken away
+			if r.method == httpparse.DELETE {
+				f.call("POST", "/broker/topics", goodBodies["/broker/topics"])
+			}
+		}
 		for _, header := range []string{"", "Bearer", "Bearer ", "Bearer x", "Bearer devx", "Bearer dev x", "Basic", "Basic !", basic("dev", ""), basic("dev", "x"), "Digest dev", "dev"} {
 			if r.role == 0 {
 				if status, text, _ := f.raw(method, path, body, "Authorization", header); status != 200 {
@@ -437,6 +445,7 @@ func TestAuthOfEveryRoute(t *testing.T) {
 				if status, text, _ := f.raw(method, path, body, "Authorization", header); status != 200 {
 					t.Errorf("%s with %q: %d %s", what, header, status, text)
 				}
+				again()
 				continue
 			}
 			f.refused(method, path, body, "Authorization", header).want(t, what+" "+header, 403, "forbidden", "role "+r.role.String())
@@ -502,7 +511,7 @@ func TestTokensAreSwapped(t *testing.T) {
 func TestBadCommands(t *testing.T) {
 	f := badInputFixture(t)
 	deep := strings.Repeat(`{"a":`, 60_000) + "1" + strings.Repeat("}", 60_000)
-	for _, path := range []string{"/broker/topics", "/broker/commit"} {
+	for _, path := range []string{"/broker/topics", "/broker/commit", "/broker/topics/t/partitions", "/broker/delete-before", "/broker/retention"} {
 		for body, part := range map[string]string{
 			"": "empty", " ": "end of JSON", "{": "end of JSON", "{]": "invalid character", "[]": "array", `"t"`: "string", "1": "number", `{} {}`: "after top-level value",
 			deep: "", strings.Repeat("[", 60_000): "depth", "\xff": "invalid character", "{\"name\"}": "invalid character", "name=t": "invalid character",

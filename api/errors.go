@@ -76,6 +76,7 @@ var (
 	errUnknownMember  = &Error{Status: 409, Code: "unknown_member", Message: "The group has no such member (any more): stop handling its partitions and join again", Fields: `,"rejoin":true`}
 	errFenced         = &Error{Status: 409, Code: "fenced", Message: "The partition is not this member's in that generation"}
 	errGroupActive    = &Error{Status: 409, Code: "group_active", Message: "The group has live members"}
+	errShrink         = &Error{Status: 409, Code: "fewer_partitions", Message: "A topic cannot have fewer partitions than it has"}
 	errNotClustered   = &Error{Status: 409, Code: "not_clustered", Message: "This is a single node: there is nobody to add, remove or hand over to"}
 	errNodeConflict   = &Error{Status: 409, Code: "node_conflict", Message: "The cluster's present state does not allow that change"}
 	errBelowFloor     = &Error{Status: 410, Code: "offset_gone", Message: "The offset is below the partition's floor"}
@@ -102,7 +103,7 @@ var errorList = []*Error{
 	errBadParameter, errUnknownParam, errRepeatedParam, errBadPath, errBadJSON, errUnknownField, errBadNDJSON, errEmptyNDJSON, errMissingTopic,
 	errBadTopic, errBadPartitions, errBadGroup, errBadKey, errBadHeader, errUnauthorized, errForbidden, errNotFound,
 	errBadNamespace, errUnknownKey, errCAS,
-	errUnknownTopic, errPartition, errMethod, errHeadTimeout, errTopicExists, errBelowFloor, errExpected, errTooLarge, errAboveEnd,
+	errUnknownTopic, errPartition, errMethod, errHeadTimeout, errTopicExists, errShrink, errBelowFloor, errExpected, errTooLarge, errAboveEnd,
 	errEncoding, errStorage, errDamaged, errInternal, errOverloaded, errStarting, errNoLeader, errLeadershipLost, errCommitTimeout, errNoSpace,
 	errRedirect, errNoHTTPS, errNotClustered, errNodeConflict, errBadMember, errUnknownNode, errChange, errRateLimited, errBadGzip, errNeedsSealed,
 	errBadMemberID, errUnknownGroup, errUnknownMember, errFenced, errGroupActive,

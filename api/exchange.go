@@ -31,8 +31,10 @@ type exchange struct {
 	confirmed bool   // this node led after the request had come
 	waited    waited // for messages (longpoll.go)
 	inflated  bool   // body is what the client compressed
-	lines     lines  // what reading an NDJSON body found, once it was read
-	grouped          // what a request about groups remembers (members.go)
+	measured  measured
+	render    func(b []byte) []byte // makes the answer once its command is applied
+	lines     lines                 // what reading an NDJSON body found, once it was read
+	grouped                         // what a request about groups remembers (members.go)
 }
 
 // cloned returns a copy of x that outlives the call it was made in.
@@ -42,8 +44,8 @@ func (x *exchange) cloned() *exchange {
 	}
 	return &exchange{
 		meta: x.meta, conn: x.conn, clone: true, pinned: x.pinned, pin: x.pin, confirmed: x.confirmed, waited: x.waited, lines: x.lines, inflated: x.inflated,
-		grouped: x.grouped,
-		head:    bytes.Clone(x.head), body: bytes.Clone(x.body),
+		measured: x.measured, grouped: x.grouped,
+		head: bytes.Clone(x.head), body: bytes.Clone(x.body),
 	}
 }
 

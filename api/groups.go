@@ -61,9 +61,9 @@ func commitOffset(l *loop, x *exchange) (reply, error) {
 	case err != nil:
 		return reply{}, err
 	case res.Changed:
-		return l.park(c.batch, x, waiter{kind: owedOK, concern: l.commandConcern()}), nil
+		return l.park(c.batch, x, waiter{kind: owedOK, target: p, concern: l.commandConcern()}), nil
 	case res.Pending != nil:
-		return l.park(l.behind(res.Pending, x), x, waiter{kind: owedOK}), nil
+		return l.park(l.behind(res.Pending, x), x, waiter{kind: owedOK, target: p}), nil
 	}
 	l.body = append(l.body[:0], `{"ok":true}`...)
 	return reply{status: 200, body: l.body}, nil

@@ -38,6 +38,9 @@ const (
 	changeTimeout     = 30 * time.Second // for a change of the cluster
 	successorWait     = 5 * time.Second  // for a leader's successor to be heard of
 	successorPoll     = 5 * time.Millisecond
+	retentionEvery    = 2 * time.Second       // between looks for what may go by age or size
+	retentionStep     = 20 * time.Millisecond // where there are so many topics that a look is taken in steps
+	retentionCommands = 1000                  // floors that one step moves, besides those of one more topic
 	dateEvery         = int64(250 * time.Millisecond)
 	waitMsMax         = 30_000                 // wait_ms
 	earsPerTurn       = 256                    // listeners that are told of news in one turn

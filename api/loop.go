@@ -47,6 +47,7 @@ type loop struct {
 	fresh  []*feed                 // with news to tell
 	outbox [][]record.Stream       // news for other loops, by their number; nil while there is none
 	watch  alarm                   // of the watchman, while there are feeds
+	retain alarm                   // of the retainer
 	tails  []*tail                 // not in use
 
 	sessions sessions // of group members

@@ -50,6 +50,29 @@ func script() (calls []call) {
 	add("POST", "/broker/topics/t/produce?partition=5", "v")
 	add("GET", "/broker/consume/t/g/5", "")
 	add("POST", "/broker/commit", `{"topic":"t","group":"g","partition":5,"offset":0}`)
+	for p := range 5 {
+		for _, offset := range []int{3, 0, 3, 1000, 12} {
+			add("POST", "/broker/delete-before", fmt.Sprintf(`{"topic":"t","partition":%d,"before_offset":%d}`, p, offset))
+			add("GET", fmt.Sprintf("/broker/consume/t/g/%d?limit=7&offset=3", p), "")
+			add("GET", fmt.Sprintf("/broker/consume/t/g/%d?limit=7&offset=earliest", p), "")
+		}
+	}
+	for i := range 3 {
+		add("POST", "/broker/topics/grown/produce?partition=0", "v")
+		for _, n := range []int{9, 9, 8, 0, 1025} {
+			add("POST", "/broker/topics/grown/partitions", fmt.Sprintf(`{"partitions":%d}`, n+i))
+		}
+		for _, body := range []string{`{"topic":"grown","ttl_ms":100000}`, `{"topic":"grown","partition":8,"max_bytes":7}`, `{"topic":"*","max_bytes":100000000}`, `{"topic":"none","ttl_ms":1}`} {
+			add("POST", "/broker/retention", body)
+		}
+		add("POST", "/broker/topics/grown/produce?partition=8&ts_ms=1", "v")
+		add("GET", "/broker/topics/grown", "")
+		add("DELETE", "/broker/topics/grown", "")
+		add("DELETE", "/broker/topics/grown", "")
+		add("GET", "/broker/consume/grown/g/0", "")
+		add("POST", "/broker/delete-before", `{"topic":"grown","partition":0,"before_offset":0}`)
+	}
+	add("POST", "/broker/retention", `{"topic":"*","max_bytes":0}`)
 	for range 3 {
 		add("POST", "/broker/topics", `{"name":"t","partitions":5}`)
 		add("POST", "/broker/topics", `{"name":"t","partitions":6}`)

@@ -174,7 +174,7 @@ func (l *loop) appended(x *exchange, p *engine.Partition, c *commit, got engine.
 		l.counters.MessagesAppended.Add(uint64(got.Count))
 		l.counters.BytesAppended.Add(uint64(len(x.body)))
 	}
-	w := waiter{kind: k, duplicate: got.Duplicate, partition: p.Stream().Partition, offset: got.Offset, count: got.Count}
+	w := waiter{kind: k, duplicate: got.Duplicate, target: p, partition: p.Stream().Partition, offset: got.Offset, count: got.Count}
 	if !got.Duplicate {
 		w.concern = l.writeConcern(x)
 	}

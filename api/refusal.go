@@ -33,7 +33,7 @@ func (l *loop) vouch(x *exchange, err error) (reply, error) {
 // tellsState tells whether the error depends on what is stored.
 func (e *Error) tellsState() bool {
 	switch e.Code {
-	case errUnknownTopic.Code, errPartition.Code, errTopicExists.Code, errExpected.Code, errAboveEnd.Code, errBelowFloor.Code, errCAS.Code,
+	case errUnknownTopic.Code, errPartition.Code, errTopicExists.Code, errShrink.Code, errExpected.Code, errAboveEnd.Code, errBelowFloor.Code, errCAS.Code,
 		errFenced.Code, errUnknownMember.Code, errGroupActive.Code, errUnknownGroup.Code:
 		return true
 	}

@@ -65,6 +65,7 @@ type Options struct {
 	HeaderNs          int64 // time for a request's head to arrive
 	IdleNs            int64 // time between requests
 	LastCallNs        int64 // once the server stops, time for one more request on a connection that is idle
+	RetentionNs       int64 // how often the leader looks for what may go by age or size, a few seconds if 0
 	DefaultPartitions uint32
 	DefaultMode       engine.Mode // of topics that are created without one
 	AutoCreate        bool
@@ -140,6 +141,7 @@ func (s *Server) Start(n *netpoll.Loop) {
 	l.log = log
 	l.replicas, _ = log.(Replicated)
 	l.term.over = s.options.Cluster != nil // BeginTerm begins the first one
+	l.beginRetention()
 	n.Context, n.Busy = l, l.busy
 	l.checkKeysBy(n.Now())
 	s.loops[l.index] = l

@@ -1,14 +1,16 @@
 package api
 
 import (
+	"bytes"
 	"errors"
 	"strconv"
 
 	"ayder/engine"
 )
 
-// Topics: create, list, describe. Creation is a command in the log like a message: it is answered when it is
-// durable, and the topic is usable from then on. The catalogue belongs to shard 0, so requests that
+// Topics: create, list, describe, delete, add partitions. A change is a command in the log like a message: it is answered when it is
+// durable, and seen by all from then on. What is being written to a topic while it is deleted is answered 404 if its place in
+// the log is behind the deletion, and as ever if not. The catalogue belongs to shard 0, so requests that
 // change it are forwarded there; reading it is free for every loop.
 
 // topicRequest is the body of POST /broker/topics.
@@ -85,6 +87,10 @@ func topicError(err error, spec *engine.TopicSpec) error {
 		return errBadTopic
 	case errors.Is(err, engine.ErrPartitions):
 		return errBadPartitions
+	case errors.Is(err, engine.ErrNoTopic):
+		return errUnknownTopic.with("topic %q does not exist", spec.Name)
+	case errors.Is(err, engine.ErrShrink):
+		return errShrink
 	case errors.Is(err, engine.ErrTopicLimit):
 		return errOverloaded.with("%v", err)
 	}
@@ -111,7 +117,13 @@ func listTopics(l *loop, x *exchange) (reply, error) {
 			b = append(b, ',')
 		}
 		b = appendTopicSettings(append(b, '{'), t)
-		b = append(b, '}')
+		var messages, bytes uint64
+		for i := range t.Partitions() {
+			s := t.Partition(i).Stats()
+			messages, bytes = messages+s.Next-s.Floor, bytes+s.Bytes
+		}
+		b = appendMember(b, "messages", messages)
+		b = append(appendMember(b, "bytes", bytes), '}')
 	}
 	b = append(b, ']')
 	b = appendMember(b, "count", uint64(n))
@@ -128,7 +140,9 @@ func appendTopicSettings(b []byte, t *engine.Topic) []byte {
 	b = append(b, spec.Mode.String()...)
 	b = append(b, '"')
 	b = appendMember(b, "ttl_ms", spec.TTLMs)
-	return appendMember(b, "max_bytes", spec.MaxBytes)
+	b = appendMember(b, "max_bytes", spec.MaxBytes)
+	b = appendMember(b, "id", uint64(t.ID()))
+	return appendMember(b, "created_batch_id", t.Created())
 }
 
 // describeTopic tells a topic's settings and the extent of every partition.
@@ -150,11 +164,79 @@ func describeTopic(l *loop, x *exchange) (reply, error) {
 		b = appendMember(b, "next_offset", s.Next)
 		b = appendMember(b, "messages", s.Next-s.Floor)
 		b = appendMember(b, "bytes", s.Bytes)
+		policy := l.server.options.Engine.Retention(t, i)
 		b = append(b, `,"retention":{"ttl_ms":`...)
-		b = strconv.AppendUint(b, t.Spec().TTLMs, 10)
-		b = appendMember(b, "max_bytes", t.Spec().MaxBytes)
+		b = strconv.AppendUint(b, policy.TTLMs, 10)
+		b = appendMember(b, "max_bytes", policy.MaxBytes)
 		b = append(b, '}', '}')
 	}
 	l.body = append(appendFollower(append(b, ']'), x.follower), '}')
 	return reply{status: 200, body: l.body}, nil
+}
+
+// deleteTopic takes a topic out, with its messages and what groups committed in it.
+func deleteTopic(l *loop, x *exchange) (reply, error) {
+	if l.index != engine.CatalogueShard {
+		return l.forward(engine.CatalogueShard, x)
+	}
+	c, err := l.batch(len(x.head))
+	if err != nil {
+		return reply{}, err
+	}
+	change, err := l.shard.DeleteTopic(c.batch, x.args.topic)
+	if err != nil {
+		return reply{}, topicError(err, &engine.TopicSpec{Name: string(x.args.topic)})
+	}
+	name := bytes.Clone(x.args.topic)
+	return l.await(x, change, func(b []byte) []byte {
+		b = appendJSONString(append(b, `{"ok":true,"topic":`...), name)
+		return append(b, `,"deleted":true}`...)
+	}), nil
+}
+
+// growRequest is the body of POST /broker/topics/{topic}/partitions.
+type growRequest struct {
+	Partitions *uint32 `json:"partitions"`
+}
+
+var growFields = fieldsOf(growRequest{})
+
+// growTopic adds partitions to a topic.
+func growTopic(l *loop, x *exchange) (reply, error) {
+	var q growRequest
+	if err := decodeCommand(x.body, &q, growFields); err != nil {
+		return reply{}, err
+	}
+	if q.Partitions == nil {
+		return reply{}, errBadJSON.with("partitions is required: how many the topic is to have")
+	}
+	if l.index != engine.CatalogueShard {
+		return l.forward(engine.CatalogueShard, x)
+	}
+	c, err := l.batch(len(x.body) + len(x.head))
+	if err != nil {
+		return reply{}, err
+	}
+	change, err := l.shard.GrowTopic(c.batch, x.args.topic, *q.Partitions)
+	if err != nil {
+		return reply{}, topicError(err, &engine.TopicSpec{Name: string(x.args.topic)})
+	}
+	name := bytes.Clone(x.args.topic)
+	answer := func(b []byte) []byte { return appendTopic(b, name, *q.Partitions) }
+	if change.Batch == nil {
+		l.body = answer(l.body[:0])
+		return reply{status: 200, body: l.body}, nil
+	}
+	return l.await(x, change, answer), nil
+}
+
+// await parks the answer to a change of a topic, or x itself where it has to be judged again.
+func (l *loop) await(x *exchange, change engine.TopicChange, render func([]byte) []byte) reply {
+	clone := x.cloned()
+	if change.Again {
+		l.exclude(x.conn)
+		return l.park(change.Batch, x, waiter{kind: owedExecute, again: clone})
+	}
+	clone.render = render
+	return l.park(change.Batch, x, waiter{kind: owedRender, again: clone, concern: l.commandConcern()})
 }

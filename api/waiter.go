@@ -3,6 +3,7 @@ package api
 import (
 	"strconv"
 
+	"ayder/engine"
 	"ayder/internal/record"
 )
 
@@ -42,6 +43,7 @@ const (
 	owedKVDelete // a key that was taken away, or was not there
 	owedOK       // {"ok":true}
 	owedTopic    // a topic that was created
+	owedRender   // what waiter.again.render makes once the command is applied
 	owedRefusal  // no, once it is certain (refusal.go)
 	owedExecute  // nothing yet: execute the request again, what it lacked exists now
 )
@@ -58,7 +60,8 @@ type waiter struct {
 	count     uint32
 	offset    uint64
 	deadline  int64
-	again     *exchange // owedExecute, owedTopic, owedRefusal
+	again     *exchange         // owedExecute, owedTopic, owedRender, owedRefusal
+	target    *engine.Partition // what it is written to, nil: no partition in particular
 }
 
 // park adds a waiter to the batch's commit and returns the reply that says so.
@@ -92,6 +95,8 @@ func (l *loop) settle(w *waiter, index uint64, at int64, failed *Error) {
 		l.finishError(w.conn, &w.meta, failed)
 	case w.kind == owedRefusal:
 		l.finishError(w.conn, &w.meta, w.again.refusal)
+	case w.target != nil && w.target.GoneAt() != 0 && index > w.target.GoneAt():
+		l.finishError(w.conn, &w.meta, errUnknownTopic.with("the topic was deleted before this was written"))
 	case !l.trail(w, index):
 		l.answer(w, l.outcome(w, index), at)
 	}
@@ -117,6 +122,8 @@ func (w *waiter) appendBody(b []byte, o outcome, at int64) []byte {
 		return appendTopic(b, w.again.args.topic, w.count)
 	case owedKV, owedKVDelete:
 		return w.endBody(w.appendKV(b, o), o, at)
+	case owedRender:
+		return w.again.render(b)
 	case owedNDJSON:
 		b = append(b, `{"ok":true,"first_offset":`...)
 		b = strconv.AppendUint(b, w.offset, 10)
