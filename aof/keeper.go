@@ -93,6 +93,9 @@ func (l *Log) nameAll() error {
 func (l *Log) spareWanted() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.slimmed && l.room.Load() >= l.need.Load() {
+		return false
+	}
 	return len(l.ready) < l.sparesWanted() && l.failure.Load() == nil
 }
 
@@ -144,10 +147,13 @@ func (l *Log) wakeRefused() {
 
 // makeSpare makes one spare, complete and durable. What is left of a failed attempt is removed, best effort: it may
 // be what fills the disk, and Open removes it anyway.
-func (l *Log) makeSpare() (*segment, error) {
+func (l *Log) makeSpare() (*segment, error) { return l.makeSpareOf(l.o.SegmentBytes) }
+
+// makeSpareOf makes one of a size.
+func (l *Log) makeSpareOf(size int64) (*segment, error) {
 	l.mu.Lock()
 	l.sequence++
-	h := segmentHeader{size: l.o.SegmentBytes, seed: l.o.newSeed(), sequence: l.sequence, createdMs: uint64(time.Now().UnixMilli()), log: l.id}
+	h := segmentHeader{size: size, seed: l.o.newSeed(), sequence: l.sequence, createdMs: uint64(time.Now().UnixMilli()), log: l.id}
 	l.mu.Unlock()
 	tmp, ready := sparePath(l.dir, h.sequence, tmpSuffix), sparePath(l.dir, h.sequence, readySuffix)
 	err := l.writeSpare(tmp, &h)

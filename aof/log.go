@@ -60,6 +60,8 @@ type Log struct {
 	hints       [hintSlots]hint // of readers by index, by index modulo
 	sealed      []*segment      // full segments that have no sidecar yet, oldest first
 	unnamed     []*segment      // in use under a spare's name
+	slimmed     bool            // there are fewer spares than usual, until the next frame
+	slimLast    uint64          // last when slim was called last
 
 	checkpointing sync.Mutex    // one checkpoint at a time
 	checkpoint    atomic.Uint64 // index of the newest: what it covers is never cut off the end

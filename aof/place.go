@@ -47,6 +47,9 @@ func (l *Log) reserve(n int64, timeMs uint64, idle bool) place {
 		skipped = l.roll()
 		pos = BlockBytes
 	}
+	if l.slimmed {
+		l.fatten()
+	}
 	l.last++
 	l.timeMs = max(l.timeMs, timeMs)
 	l.pos = pos + n

@@ -27,6 +27,9 @@ type ReclaimOptions struct {
 	Before uint64
 	// KeepBytes of the newest sealed segments stay as they are.
 	KeepBytes int64
+	// Slim gives up spares of a log that nothing was appended to since the last Reclaim, as far as there is room without them: a log of
+	// single nodes' Writers, of which others decide how much it should occupy. The next frame brings them back.
+	Slim bool
 	// Hold is asked before every step; true ends the pass: somebody needs the files as they are. Nil: never.
 	Hold func() bool
 }
@@ -67,6 +70,9 @@ func (l *Log) Reclaim(live Liveness, o ReclaimOptions) (done Reclaimed, err erro
 		err = l.rewrite(group, live, &done)
 	}
 	done.Freed, done.Waiting = before-l.DiskBytes(), waiting
+	if err == nil && o.Slim {
+		err = l.slim()
+	}
 	if done.Dropped+done.Rewritten > 0 {
 		l.o.Logger.Info("space given back", "dir", l.dir, "bytes", done.Freed, "dropped", done.Dropped, "rewritten", done.Rewritten, "files", done.Files,
 			"first", l.FirstIndex(), "took", time.Since(began).Round(time.Millisecond))

@@ -96,7 +96,7 @@ func (r *crashRun) reclaim() error {
 	if r.rng.IntN(3) == 0 {
 		r.power.left = 1 + r.rng.IntN(40)
 	}
-	done, err := r.log.Reclaim(r, aof.ReclaimOptions{KeepBytes: r.rng.Int64N(2) * r.segment})
+	done, err := r.log.Reclaim(r, aof.ReclaimOptions{KeepBytes: r.rng.Int64N(2) * r.segment, Slim: r.rng.IntN(2) == 0})
 	r.gave.Dropped += done.Dropped
 	r.gave.Rewritten += done.Rewritten
 	r.gave.Files += done.Files

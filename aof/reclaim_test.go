@@ -691,6 +691,43 @@ func TestRoll(t *testing.T) {
 	r.read(one, r.next[one])
 }
 
+// A log that nobody writes to keeps no more spares than its room needs, and has them again with the first frame.
+func TestReclaimSlims(t *testing.T) {
+	for fill := range 14 {
+		r := newRig(t, func(o *aof.Options) { o.SegmentBytes = 2 * rigSegment })
+		for range fill {
+			r.put(5000)
+		}
+		r.log.Step()
+		before := r.log.DiskBytes()
+		for range 3 {
+			if _, err := r.log.Reclaim(floors{}.live(), aof.ReclaimOptions{Slim: true}); err != nil {
+				t.Fatal(err)
+			}
+			r.log.Step()
+		}
+		if r.log.DiskBytes() >= before {
+			t.Errorf("after %d frames %d bytes of %d", fill, r.log.DiskBytes(), before)
+		}
+		for range 2 { // two open batches of the largest size, as ever
+			if err := r.loops[0].w.Admit(); err != nil {
+				t.Fatal(err)
+			}
+			r.unasked = true
+			r.add(0, one, rigFrame)
+			r.add(0, one, rigFrame)
+			r.loops[0].sub.CompleteAll()
+			r.unasked = false
+			r.log.Step()
+		}
+		if r.log.DiskBytes() < before {
+			t.Error("the spares are not back")
+		}
+		r.reopen()
+		r.read(one, r.next[one])
+	}
+}
+
 func TestUsageOf(t *testing.T) {
 	r := newRig(t)
 	r.fill(4, 3000)

@@ -117,7 +117,7 @@ func (r *reclaimer) keysUsable() bool {
 
 // pass has the log give back what it can; waiting is what a newer checkpoint would add.
 func (r *reclaimer) pass() (waiting int64, err error) {
-	o := aof.ReclaimOptions{Hold: r.held}
+	o := aof.ReclaimOptions{Hold: r.held, Slim: r.st.cluster == nil}
 	if r.st.cluster != nil {
 		o.KeepBytes = reclaimLagging * r.st.segmentBytes
 	}
