@@ -7,6 +7,9 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
+
+	"ayder/engine"
 )
 
 // kv makes a call and compares the answer's status and some of its members.
@@ -222,6 +225,19 @@ func TestKVExpiry(t *testing.T) {
 		waitFor(t, "keys to expire that nobody asks for", func() bool { return f.server.options.Engine.KVKeys() == 1 })
 		f.kv("GET", "ns", "", 200, "count", 1)
 		f.kv("PUT", "ns/k7", "v", 200, "cas", 3)
+	})
+}
+
+// A key whose time is up before its put is even committed ends all the same.
+func TestKVExpiryOfAPutInFlight(t *testing.T) {
+	f := newFixture(t, "auto")
+	f.log.set(func(m *memLog) { m.hold = true })
+	f.kv("PUT", "ns/k?ttl_ms=1&timeout_ms=0", "v", 200)
+	waitFor(t, "the put to be held", func() bool { return f.log.commits() > 0 })
+	time.Sleep(20 * time.Millisecond) // the loop has looked and found nothing
+	f.log.release()
+	waitFor(t, "the key to expire", func() bool {
+		return f.server.options.Engine.KVEnd(engine.KVBucketOf([]byte("ns"))) == 2 && f.server.options.Engine.KVKeys() == 0
 	})
 }
 

@@ -58,6 +58,7 @@ const (
 	kvScanMax         = 20_000                 // keys that a page of a list looks at
 	kvExpireTurn      = 200                    // keys that a loop has expired at a time
 	kvFindTries       = 10                     // how often a value is looked for that should be there
+	kvExpireIdle      = 100 * time.Millisecond // looks for keys in flight that may expire
 	kvExpireEvery     = 5 * time.Millisecond
 )
 

@@ -262,16 +262,16 @@ func (s *Server) Checkpoint(done func(payload []byte)) {
 		})
 	}
 	go func() {
-		var parts [][]byte
+		var all []*engine.Capture
 		for range s.loops {
 			select {
 			case c := <-captures:
-				parts = append(parts, c.AppendTo(nil))
+				all = append(all, c)
 			case <-s.stopped:
 				return
 			}
 		}
-		done(engine.EncodeCheckpoint(parts))
+		done(engine.EncodeCaptures(all))
 	}()
 }
 

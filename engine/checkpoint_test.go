@@ -217,3 +217,15 @@ func TestCheckpointOfAnotherVersion(t *testing.T) {
 		}
 	}
 }
+
+// Captures are encoded in one piece as they are part by part.
+func TestEncodeCaptures(t *testing.T) {
+	w := sampleWorld(t, 3)
+	var captures []*Capture
+	for i := range 3 {
+		captures = append(captures, w.e.Shard(i).Capture())
+	}
+	if !bytes.Equal(EncodeCaptures(captures), w.checkpoint()) {
+		t.Fatal("they differ")
+	}
+}

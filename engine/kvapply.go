@@ -75,18 +75,17 @@ func (k *kvBucket) apply(r *record.Record) error {
 	if _, _, valid := SplitKVKey(r.Key); !ok || !valid {
 		return record.ErrMalformed
 	}
-	before := k.tree.get(r.Key)
-	live := before != nil && !before.dead
+	before, had := k.tree.put(r.Key, kvItem{offset: k.next, cas: h.cas, expiry: h.expiry, size: uint32(len(r.Value)), dead: h.op != kvPut})
+	live := had && !before.dead
 	switch {
-	case before != nil && h.cas != before.cas+1:
+	case had && h.cas != before.cas+1:
 		return fmt.Errorf("cas %d follows %d: %w", h.cas, before.cas, ErrDiverged)
 	case h.op != kvPut && !live:
 		return fmt.Errorf("the end of a key that does not exist: %w", ErrDiverged)
 	}
-	if before != nil && before.dead {
+	if before.dead {
 		k.dead--
 	}
-	k.tree.put(r.Key, kvItem{offset: k.next, cas: h.cas, expiry: h.expiry, size: uint32(len(r.Value)), dead: h.op != kvPut})
 	switch {
 	case h.op != kvPut:
 		k.keys.Add(-1)
@@ -94,7 +93,7 @@ func (k *kvBucket) apply(r *record.Record) error {
 	case !live:
 		k.keys.Add(1)
 	}
-	k.land(r.Key)
+	k.land()
 	return nil
 }
 
@@ -111,12 +110,21 @@ func (k *kvBucket) bury() {
 	k.dead--
 }
 
-// land forgets that the change at offset next was in flight.
-func (k *kvBucket) land(full []byte) {
-	if s := k.owner; len(s.kvFlying) > 0 {
-		h := hashKey(full)
-		if f, ok := s.kvFlying[h]; ok && f.offset == k.next {
-			delete(s.kvFlying, h)
-		}
+// land forgets that the change at offset next was in flight. Changes land in the order in which they were decided, or not at all.
+func (k *kvBucket) land() {
+	s := k.owner
+	if s.kvLanded == len(s.kvOrder) {
+		return
+	}
+	c := s.kvOrder[s.kvLanded]
+	if c.bucket != k.stream.Partition || c.offset != k.next {
+		return // another node's
+	}
+	if f, ok := s.kvFlying[c.hash]; ok && f.offset == c.offset {
+		delete(s.kvFlying, c.hash)
+	}
+	if s.kvLanded++; s.kvLanded >= max(len(s.kvOrder)/2, kvOrderMin) {
+		s.kvOrder = append(s.kvOrder[:0], s.kvOrder[s.kvLanded:]...)
+		s.kvLanded = 0
 	}
 }

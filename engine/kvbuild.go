@@ -31,7 +31,7 @@ func (b *kvBuilder) close() {
 	}
 	b.last = append(b.last[:0], b.leaf.at(len(b.leaf.items)-1)...)
 	n := b.leaf.leaf(0, kvFullKeyMax)
-	b.level = append(b.level, kvKid{sep, n, n.mins})
+	b.level = append(b.level, kvKid{sep: sep, node: n, mins: n.mins})
 }
 
 // tree ends the building.
@@ -55,8 +55,9 @@ func (b *kvBuilder) raise() {
 		n := &kvNode{kids: append(make([]kvKid, 0, to-from), b.level[from:to]...)}
 		sep := n.kids[0].sep
 		n.kids[0].sep = ""
+		n.separate()
 		n.refresh()
-		above = append(above, kvKid{sep, n, n.mins})
+		above = append(above, kvKid{sep: sep, node: n, mins: n.mins})
 	}
 	b.level = above
 }

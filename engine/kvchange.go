@@ -25,6 +25,13 @@ type kvFlight struct {
 	offset uint64
 }
 
+// kvLanding is one change in flight, in the order in which they were decided: a change that is applied need not be hashed again.
+type kvLanding struct {
+	hash   keyHash
+	offset uint64
+	bucket uint32
+}
+
 // KVOptions are what a change may ask for.
 type KVOptions struct {
 	CAS    uint64 // the key must have it, 0: must not exist; if HasCAS
@@ -157,6 +164,7 @@ func (k *kvBucket) change(b *record.Batch, full []byte, h keyHash, op kvOp, cas,
 	}
 	b.AppendRecord(k.stream, k.assigned, &s.kvRecord)
 	s.kvFlying[h] = kvFlight{kvState{cas, expiry, op == kvPut, b}, k.assigned}
+	s.kvOrder = append(s.kvOrder, kvLanding{h, k.assigned, k.stream.Partition})
 	k.assigned++
 	return cas
 }
@@ -164,6 +172,7 @@ func (k *kvBucket) change(b *record.Batch, full []byte, h keyHash, op kvOp, cas,
 // forgetKV takes what is in flight back.
 func (s *Shard) forgetKV() {
 	clear(s.kvFlying)
+	s.kvOrder, s.kvLanded = s.kvOrder[:0], 0
 	for i := range s.engine.kv {
 		if k := &s.engine.kv[i]; k.owner == s {
 			k.assigned = k.next

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"math"
 	"slices"
-	"sort"
 	"strings"
 )
 
@@ -66,7 +65,7 @@ type kvNode struct {
 	items  []kvItem
 	keys   []byte // common bytes, then the rest of each key
 	kids   []kvKid
-	common uint16 // how many bytes all keys of a leaf begin with
+	common uint16 // how many bytes all keys of a leaf, or all separators of an inner node, begin with
 	epoch  uint64
 	mins   kvMins
 }
@@ -74,6 +73,7 @@ type kvNode struct {
 // kvKid is a child and what its parent knows of it. Keys in it are not below sep, which the first child's has no use for.
 type kvKid struct {
 	sep  string
+	head uint64 // of sep, behind what all separators of the parent begin with
 	node *kvNode
 	mins kvMins
 }
@@ -107,18 +107,21 @@ func (t *kvTree) snapshot() kvTree {
 	return kvTree{root: t.root}
 }
 
-// put makes it the key's item.
-func (t *kvTree) put(key []byte, it kvItem) {
+// put makes it the key's item, and returns the one before.
+func (t *kvTree) put(key []byte, it kvItem) (before kvItem, had bool) {
 	if t.root == nil {
 		t.root = &kvNode{epoch: t.epoch, mins: kvMins{kvNone, kvNone}}
 	}
 	t.root = t.own(t.root)
-	if right, sep := t.insert(t.root, key, &it); right != nil {
+	right, sep := t.insert(t.root, key, &it, &before)
+	if right != nil {
 		left := t.root
 		t.root = &kvNode{epoch: t.epoch, kids: make([]kvKid, 0, kvKidsStep)}
-		t.root.kids = append(t.root.kids, kvKid{node: left, mins: left.mins}, kvKid{sep, right, right.mins})
+		t.root.kids = append(t.root.kids, kvKid{node: left, mins: left.mins}, kvKid{sep: sep, node: right, mins: right.mins})
+		t.root.separate()
 		t.root.refresh()
 	}
+	return before, before.cas != 0
 }
 
 // own returns n, or a copy that may be changed where n belongs to a snapshot.
@@ -133,9 +136,9 @@ func (t *kvTree) own(n *kvNode) *kvNode {
 }
 
 // insert puts the item below n, which the tree owns. It returns what n was split into besides itself, nil mostly.
-func (t *kvTree) insert(n *kvNode, key []byte, it *kvItem) (right *kvNode, sep string) {
+func (t *kvTree) insert(n *kvNode, key []byte, it, before *kvItem) (right *kvNode, sep string) {
 	if n.kids == nil {
-		n.put(key, it)
+		n.put(key, it, before)
 		if len(n.items) <= kvLeafItems && len(n.keys) <= kvLeafBytes {
 			return nil, ""
 		}
@@ -144,7 +147,7 @@ func (t *kvTree) insert(n *kvNode, key []byte, it *kvItem) (right *kvNode, sep s
 	i := n.kidOf(key)
 	kid := t.own(n.kids[i].node)
 	n.kids[i].node = kid
-	more, sep := t.insert(kid, key, it)
+	more, sep := t.insert(kid, key, it, before)
 	n.noteMins(i)
 	if more == nil {
 		return nil, ""
@@ -152,7 +155,8 @@ func (t *kvTree) insert(n *kvNode, key []byte, it *kvItem) (right *kvNode, sep s
 	if len(n.kids) == cap(n.kids) {
 		n.kids = append(make([]kvKid, 0, len(n.kids)+kvKidsStep), n.kids...)
 	}
-	n.kids = slices.Insert(n.kids, i+1, kvKid{sep, more, more.mins})
+	n.kids = slices.Insert(n.kids, i+1, kvKid{sep: sep, node: more, mins: more.mins})
+	n.separated(i + 1)
 	n.mins = n.mins.with(more.mins)
 	if len(n.kids) <= kvKids {
 		return nil, ""
@@ -185,9 +189,65 @@ func (n *kvNode) refresh() {
 	}
 }
 
-// kidOf returns which child the key belongs to.
+// kidOf returns which child the key belongs to: the last one whose separator is not above it. Heads decide but
+// where they are equal, so that a search stays within the node.
 func (n *kvNode) kidOf(key []byte) int {
-	return sort.Search(len(n.kids)-1, func(i int) bool { return n.kids[i+1].sep > string(key) })
+	if len(n.kids) < 2 {
+		return 0
+	}
+	c, first := int(n.common), n.kids[1].sep
+	if len(key) < c || string(key[:c]) != first[:c] {
+		if string(key) < first {
+			return 0
+		}
+		return len(n.kids) - 1
+	}
+	head := headOf(key[c:])
+	lo, hi := 1, len(n.kids) // separators below lo are not above the key, those from hi on are
+	for lo < hi {
+		mid := int(uint(lo+hi) >> 1)
+		k := &n.kids[mid]
+		if k.head < head || k.head == head && k.sep <= string(key) {
+			lo = mid + 1
+		} else {
+			hi = mid
+		}
+	}
+	return lo - 1
+}
+
+// headOf is the first eight bytes as a number that is ordered as they are, up to zeros at the end.
+func headOf[T string | []byte](b T) (h uint64) {
+	for i := range min(len(b), 8) {
+		h |= uint64(b[i]) << (56 - 8*i)
+	}
+	return h
+}
+
+// separate computes anew what all separators begin with, and their heads.
+func (n *kvNode) separate() {
+	if len(n.kids) < 2 {
+		return
+	}
+	c := commonPrefix(n.kids[1].sep, n.kids[len(n.kids)-1].sep)
+	n.common = uint16(c)
+	for i := 1; i < len(n.kids); i++ {
+		n.kids[i].head = headOf(n.kids[i].sep[c:])
+	}
+}
+
+// separated is the same after child i has come.
+func (n *kvNode) separated(i int) {
+	if len(n.kids) < 3 {
+		n.separate()
+		return
+	}
+	c, sep := int(n.common), n.kids[i].sep
+	if other := n.kids[3-min(i, 2)].sep; len(sep) < c || sep[:c] != other[:c] {
+		n.separate()
+		return
+	}
+	n.kids[i].head = headOf(sep[c:])
 }
 
 func (n *kvNode) splitInner() (right *kvNode, sep string) {
@@ -195,8 +255,10 @@ func (n *kvNode) splitInner() (right *kvNode, sep string) {
 	right = &kvNode{epoch: n.epoch, kids: slices.Clone(n.kids[at:])}
 	sep, right.kids[0].sep = right.kids[0].sep, ""
 	n.kids = slices.Clone(n.kids[:at])
-	n.refresh()
-	right.refresh()
+	for _, part := range []*kvNode{n, right} {
+		part.separate()
+		part.refresh()
+	}
 	return right, sep
 }
 
@@ -384,8 +446,8 @@ func (n *kvNode) eachFrom(i int, key *[]byte, fn func([]byte, *kvItem) bool) boo
 	return true
 }
 
-// put adds or replaces an item of a leaf.
-func (n *kvNode) put(key []byte, it *kvItem) {
+// put adds or replaces an item of a leaf; what was replaced goes to old.
+func (n *kvNode) put(key []byte, it, old *kvItem) {
 	i, ok := n.find(key)
 	if !ok {
 		if len(n.items) == 0 {
@@ -399,7 +461,8 @@ func (n *kvNode) put(key []byte, it *kvItem) {
 		n.mins = n.mins.with(it.mins())
 		return
 	}
-	before, end := n.items[i].mins(), n.items[i].end
+	*old = n.items[i]
+	before, end := old.mins(), old.end
 	n.items[i] = *it
 	n.items[i].end = end
 	if now := it.mins(); now.due > before.due || now.dead > before.dead {

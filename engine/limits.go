@@ -65,6 +65,7 @@ const (
 	kvKeysMax        = 1 << 28                          // keys that live in one bucket
 	kvDeadMax        = 1 << 14                          // deleted keys whose cas one bucket remembers: 64 MB of heap in all 64 with short keys
 	kvSectionRecords = 64                               // changes in one section: whoever reads one of them passes over those before it
+	kvOrderMin       = 1024                             // changes that have landed before their list is shortened
 	kvKeyBytesMin    = 5                                // a key in a checkpoint
 	kvKeyTypical     = 32                               // bytes of a key in a checkpoint, to begin with
 	kvKidsStep       = 8                                // children that a new inner node has room for

@@ -33,6 +33,8 @@ type Shard struct {
 	look   place  // where Retain goes on
 
 	kvFlying  map[keyHash]kvFlight // keys of the key-value store with a change in flight
+	kvOrder   []kvLanding
+	kvLanded  int // of kvOrder
 	kvHead    [kvHeadBytes]byte
 	kvRecord  record.Record
 	kvScratch []byte

@@ -197,6 +197,7 @@ func tuneRuntime(c *config.Config) {
 	}
 	runtime.GOMAXPROCS(inKernel + max(2, runtime.NumCPU()))
 	debug.SetGCPercent(c.GCPercent)
+	go paceCollector(c.GCPercent)
 	if c.MemoryLimit > 0 {
 		debug.SetMemoryLimit(c.MemoryLimit)
 	}

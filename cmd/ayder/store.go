@@ -39,6 +39,8 @@ type store struct {
 	checkpointer atomic.Pointer[func(done func(payload []byte))]
 	marked       atomic.Uint64 // index of the newest checkpoint
 	writing      sync.Mutex    // one checkpoint after the other
+	weight       atomic.Int64  // bytes of the newest checkpoint
+	since        int64         // bytes of segments completed since sealed made one; the log's goroutine's
 	closing      chan struct{} // closed when no loop will answer any more
 	tasks        sync.WaitGroup
 }
@@ -78,6 +80,7 @@ func openOnce(c *config.Config, logger *slog.Logger) (*store, error) {
 		}
 	}
 	st.marked.Store(index)
+	st.weight.Store(int64(len(payload)))
 	o := aof.Options{
 		Dir: c.DataDir, SegmentBytes: c.SegmentBytes, TailBytes: c.TailBytes, Logger: logger, ReplayAfter: index,
 		WritersMax: c.Loops, InFlightMax: c.CommitsInFlight, FrameBytesMax: frameBytesMax(c), OnSealed: st.sealed,
@@ -132,8 +135,14 @@ func (st *store) openLog(l *netpoll.Loop, wake func()) (api.Log, error) {
 // newReader returns a reader of the log for one goroutine.
 func (st *store) newReader() api.Reader { return reader{st.log.NewReader()} }
 
-// sealed is called by the log when a segment is complete: the moment for a checkpoint.
+// sealed is called by the log when a segment is complete: the moment for a checkpoint, unless that is larger than what was
+// written since the last one. So a store of ten million keys does not write all of them for every 64 MiB, and a
+// start replays no more than it loads.
 func (st *store) sealed(last uint64) {
+	if st.since += st.segmentBytes; st.since < st.weight.Load() {
+		return
+	}
+	st.since = 0
 	index := st.log.Durable() // read before the shards are asked: what they encode includes all of it
 	if st.cluster != nil {
 		if !st.cluster.node.AwaitApplied(last, st.closing) {
@@ -175,6 +184,7 @@ func (st *store) write(index uint64, payload []byte) {
 		return
 	}
 	st.marked.Store(index)
+	st.weight.Store(int64(len(payload)))
 	if st.cluster != nil {
 		st.cluster.node.Checkpointed(index)
 	}
@@ -186,11 +196,11 @@ func (st *store) close() error {
 	close(st.closing)
 	st.tasks.Wait()
 	if st.log.Err() == nil && st.cluster == nil {
-		parts := make([][]byte, st.engine.Config().Shards)
-		for i := range parts {
-			parts[i] = st.engine.Shard(i).AppendCheckpoint(nil)
+		captures := make([]*engine.Capture, st.engine.Config().Shards)
+		for i := range captures {
+			captures[i] = st.engine.Shard(i).Capture()
 		}
-		st.write(st.log.Durable(), engine.EncodeCheckpoint(parts))
+		st.write(st.log.Durable(), engine.EncodeCaptures(captures))
 	}
 	return st.log.Close()
 }
