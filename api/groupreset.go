@@ -3,6 +3,7 @@ package api
 import (
 	"encoding/json"
 	"errors"
+	"maps"
 	"strconv"
 
 	"ayder/engine"
@@ -25,6 +26,7 @@ type tour struct {
 	next    int  // the loop whose turn it is
 	found   bool // there was something to delete
 	offsets map[uint32]uint64
+	times   map[uint32]uint64 // by partition: the first offset of the time that is asked for
 }
 
 // deleteGroup forgets everything that a group has committed.
@@ -102,7 +104,9 @@ func (l *loop) travel(x *exchange, do func(*commitRoom) error, end func() (reply
 			return l.forward(x.tour.next, x)
 		}
 		room := commitRoom{loop: l}
-		if err := do(&room); err != nil {
+		if err := do(&room); err == errSearching {
+			return reply{later: true}, nil
+		} else if err != nil {
 			return reply{}, err
 		}
 		x.tour.next++
@@ -125,7 +129,12 @@ var resetFields = fieldsOf(resetRequest{})
 type target struct {
 	at     start
 	offset uint64
+	timed  bool // to the first message whose time is at least timeMs, else the end
+	timeMs uint64
 }
+
+// errSearching says that a request is executed again when the messages of a time have been found.
+var errSearching = errors.New("messages of a time are searched")
 
 // resetGroup sets what a group has committed in one partition, or all, of a topic.
 func resetGroup(l *loop, x *exchange) (reply, error) {
@@ -151,6 +160,9 @@ func resetGroup(l *loop, x *exchange) (reply, error) {
 		return reply{}, errPartition.with("topic %q has %d partitions", *q.Topic, t.Partitions())
 	}
 	return l.travel(x, func(c *commitRoom) error {
+		if to.timed && l.search(x, t, q.Partition, to.timeMs) {
+			return errSearching
+		}
 		for i := range t.Partitions() {
 			if p := t.Partition(i); p.Shard() == l.index && (q.Partition == nil || *q.Partition == i) {
 				if err := l.resetPartition(c, x, p, to, q.Partition != nil); err != nil {
@@ -167,8 +179,9 @@ func (q *resetRequest) target() (target, error) {
 	var word string
 	var at struct {
 		Offset *uint64 `json:"offset"`
+		TimeMs *uint64 `json:"ts_ms"`
 	}
-	bad := errBadJSON.with(`to is "earliest", "latest" or {"offset":n}`)
+	bad := errBadJSON.with(`to is "earliest", "latest", {"offset":n} or {"ts_ms":t}`)
 	switch {
 	case len(q.To) == 0:
 		return target{}, bad
@@ -176,10 +189,14 @@ func (q *resetRequest) target() (target, error) {
 		if err := json.Unmarshal(q.To, &word); err != nil {
 			return target{}, bad
 		}
-	case decodeJSON(q.To, &at, fieldsOf(at)) != nil || at.Offset == nil || *at.Offset >= 1<<63:
+	case decodeJSON(q.To, &at, fieldsOf(at)) != nil || (at.Offset == nil) == (at.TimeMs == nil):
 		return target{}, bad
+	case at.Offset != nil && *at.Offset < 1<<63:
+		return target{at: startOffset, offset: *at.Offset}, nil
+	case at.TimeMs != nil && *at.TimeMs < 1<<63:
+		return target{timed: true, timeMs: *at.TimeMs}, nil
 	default:
-		return target{startOffset, *at.Offset}, nil
+		return target{}, bad
 	}
 	switch word {
 	case "earliest":
@@ -194,6 +211,8 @@ func (q *resetRequest) target() (target, error) {
 func (l *loop) resetPartition(c *commitRoom, x *exchange, p *engine.Partition, to target, alone bool) error {
 	offset := l.server.options.commitIn(to.offset)
 	switch {
+	case to.timed:
+		offset = min(max(x.tour.times[p.Stream().Partition], p.Floor()), p.Next())
 	case to.at == startEarliest:
 		offset = p.Floor()
 	case to.at == startLatest:
@@ -217,6 +236,68 @@ func (l *loop) resetPartition(c *commitRoom, x *exchange, p *engine.Partition, t
 	}
 	x.tour.offsets[p.Stream().Partition] = offset
 	return nil
+}
+
+// search has a readers goroutine find the first messages of a time in this loop's partitions, one or all of t, unless they
+// are known. True: x is executed again when they are.
+func (l *loop) search(x *exchange, t *engine.Topic, only *uint32, timeMs uint64) bool {
+	var spans []span
+	for i := range t.Partitions() {
+		p := t.Partition(i)
+		if _, known := x.tour.times[i]; !known && p.Shard() == l.index && (only == nil || *only == i) {
+			spans = append(spans, span{p.Stream(), p.Floor(), p.Next()})
+		}
+	}
+	if len(spans) == 0 {
+		return false
+	}
+	l.exclude(x.conn)
+	c := x.cloned()
+	job := func(r Reader) {
+		found := map[uint32]uint64{}
+		var err error
+		for i := 0; i < len(spans) && err == nil; i++ {
+			found[spans[i].stream.Partition], err = spans[i].find(r, timeMs)
+		}
+		l.net.Post(func() {
+			if err != nil {
+				l.finishError(c.conn, &c.meta, errDamaged.with("%v", err))
+				return
+			}
+			if c.tour.times == nil {
+				c.tour.times = map[uint32]uint64{}
+			}
+			maps.Copy(c.tour.times, found)
+			l.resume(c)
+		})
+	}
+	if !l.server.readers.add(job) {
+		l.finishError(c.conn, &c.meta, errOverloaded)
+	}
+	return true
+}
+
+// span is what there is of a partition.
+type span struct {
+	stream      record.Stream
+	offset, end uint64
+}
+
+// find returns the offset of the first message whose time is at least timeMs, the end if there is none.
+func (s *span) find(r Reader, timeMs uint64) (offset uint64, err error) {
+	offset = s.end
+	var m record.Record
+	_, err = r.ReadSince(s.stream, s.offset, s.end, timeMs, func(sec record.Section) bool {
+		it := sec.Records()
+		for at := sec.Base; it.Read(&m) && at < s.end; at++ {
+			if at >= s.offset && m.TimeMs >= timeMs {
+				offset = at
+				return false
+			}
+		}
+		return true
+	})
+	return offset, err
 }
 
 func (l *loop) resetDone(x *exchange, topic string, partitions uint32) (reply, error) {

@@ -384,6 +384,7 @@ func TestResetAndDeleteGroups(t *testing.T) {
 			`{"topic":"t","to":3}`:                              "400 bad_json",
 			`{"topic":"t","to":{}}`:                             "400 bad_json",
 			`{"topic":"t","to":{"offset":-1}}`:                  "400 bad_json",
+			`{"topic":"t","to":{"ts_ms":-1}}`:                   "400 bad_json",
 			`{"topic":"t","to":{"offset":1,"ts_ms":1}}`:         "400 bad_json",
 			`{"topic":"t","to":{"offset":9223372036854775808}}`: "400 bad_json",
 			`{"to":"latest"}`:                                   "400 missing_topic",
@@ -392,6 +393,12 @@ func TestResetAndDeleteGroups(t *testing.T) {
 				t.Errorf("%s: %d %s, want %s", body, r.status, r.code, want)
 			}
 		}
+		reset(`{"topic":"t","to":{"ts_ms":0}}`, `[{"partition":0,"committed_offset":0},{"partition":1,"committed_offset":0},{"partition":2,"committed_offset":0},{"partition":3,"committed_offset":0}]`)
+		for i, ms := range []int{9e15, 9e15 + 5, 9e15 + 3} { // far in the future
+			f.call("POST", fmt.Sprintf("/broker/topics/t/produce?partition=%d&ts_ms=%d", i%2, ms), "x")
+		}
+		reset(`{"topic":"t","to":{"ts_ms":9000000000000001}}`, `[{"partition":0,"committed_offset":5},{"partition":1,"committed_offset":4},{"partition":2,"committed_offset":3},{"partition":3,"committed_offset":3}]`)
+		reset(`{"topic":"t","partition":0,"to":{"ts_ms":9000000000000000}}`, `[{"partition":0,"committed_offset":4}]`)
 		f.call("POST", "/broker/commit", `{"topic":"t","group":"other","partition":0,"offset":1}`)
 		for _, want := range []bool{true, false} {
 			if status, m := f.call("DELETE", "/broker/groups/g", ""); status != 200 || m["deleted"] != want {
