@@ -183,6 +183,9 @@ func (p *page) kind(schema node) string {
 		return joined(list, " or ", p.kind)
 	}
 	kind := schema.get("type").text()
+	if schema.get("allOf").there() {
+		kind = "object"
+	}
 	if list := schema.get("type").items(); len(list) > 0 {
 		kind = joined(list, " or ", node.text)
 	}
