@@ -212,6 +212,31 @@ func TestClientFollowsRedirects(t *testing.T) {
 	mustAsk(t, "127.0.0.1:1,"+f.Addr, "d\n", "produce", "t")
 }
 
+func TestClientKeepsKeysAndValues(t *testing.T) {
+	s := startServer(t, proc.Options{})
+	binary := "\x00\xff\n" + strings.Repeat("v", 100_000)
+	mustAsk(t, s.Addr, binary, "kv", "put", "n", "dir/with space/meta")
+	if got := mustAsk(t, s.Addr, "", "kv", "get", "n", "dir/with space/meta"); got != binary {
+		t.Errorf("%d bytes came back, not the %d that went in", len(got), len(binary))
+	}
+	if got := mustAsk(t, s.Addr, "", "kv", "meta", "n", "dir/with space/meta"); !strings.Contains(got, `"cas":1`) {
+		t.Errorf("meta: %s", got)
+	}
+	for i := range 1500 { // more than a page
+		mustAsk(t, s.Addr, "", "kv", "put", "n", fmt.Sprintf("many/\xff%04d", i), "v", "--cas", "0")
+	}
+	if got := mustAsk(t, s.Addr, "", "kv", "list", "n", "--prefix", "many/"); strings.Count(got, "\n") != 1500 || !strings.HasPrefix(got, "1\tmany/\xff0000\n1\tmany/\xff0001\n") {
+		t.Errorf("%d keys: %.100q", strings.Count(got, "\n"), got)
+	}
+	if out, code := ask(t, s.Addr, "", "kv", "put", "n", "many/\xff0001", "w", "--cas", "7"); code != 5 || !strings.Contains(out, "cas_mismatch") {
+		t.Errorf("another version: exit status %d: %s", code, out)
+	}
+	mustAsk(t, s.Addr, "", "kv", "delete", "n", "many/\xff0001")
+	if out, code := ask(t, s.Addr, "", "kv", "get", "n", "many/\xff0001"); code != 4 {
+		t.Errorf("a deleted key: exit status %d: %s", code, out)
+	}
+}
+
 func TestClientListsItsCommands(t *testing.T) {
 	out, code := ayder(t, nil, "client")
 	for _, word := range cli.Words() {

@@ -278,11 +278,12 @@ func answers(ctx context.Context) bool {
 	return false
 }
 
-// succeeded tells whether an answer is a success: JSON that does not say otherwise, metrics, or an event with a message.
+// succeeded tells whether an answer is a success: JSON that does not say otherwise, metrics, an event with a message, or the
+// value that was stored.
 func succeeded(answer string) bool {
 	var m map[string]any
 	if err := json.Unmarshal([]byte(answer), &m); err != nil {
-		return strings.HasPrefix(answer, "# HELP ") || strings.HasPrefix(answer, "retry: ") && strings.Contains(answer, "\ndata: {\"offset\":")
+		return answer == "green" || strings.HasPrefix(answer, "# HELP ") || strings.HasPrefix(answer, "retry: ") && strings.Contains(answer, "\ndata: {\"offset\":")
 	}
 	ok, has := m["ok"]
 	return !has || ok == true

@@ -23,6 +23,7 @@ var kvCommands = []command{
 	{name: "kv meta", args: "NS KEY", count: [2]int{2, 2}, help: "Print a key's version and remaining time", build: kvMeta},
 	{name: "kv put", args: "NS KEY [VALUE]", count: [2]int{2, 3}, help: "Set a key to VALUE, or to what standard input holds", build: kvPut},
 	{name: "kv delete", args: "NS KEY", count: [2]int{2, 2}, help: "Delete a key", build: kvDelete},
+	{name: "kv list", args: "NS", count: [2]int{1, 1}, help: "List keys with their versions, one on a line", build: kvList},
 	{name: "kv watch", args: "NS", count: [2]int{1, 1}, help: "Print every change of a namespace as it happens", build: kvWatch},
 }
 
@@ -100,6 +101,48 @@ func kvDelete(f *pflag.FlagSet) func(*session, []string) error {
 		}
 		return s.printAnswer(call{method: http.MethodDelete, path: keyPath(args[0], args[1]), query: query})
 	}
+}
+
+// kvPage is one page of a list.
+type kvPage struct {
+	Keys []struct {
+		Key    string `json:"key"`
+		KeyB64 []byte `json:"key_b64"`
+		CAS    uint64 `json:"cas"`
+	} `json:"keys"`
+	Truncated bool   `json:"truncated"`
+	After     string `json:"next_after"`
+	AfterB64  []byte `json:"next_after_b64"`
+}
+
+func kvList(f *pflag.FlagSet) func(*session, []string) error {
+	prefix := f.String("prefix", "", "keys that begin so")
+	return func(s *session, args []string) error {
+		query := url.Values{"limit": {strconv.Itoa(listLimit)}}
+		if *prefix != "" {
+			query.Set("prefix", *prefix)
+		}
+		for {
+			var page kvPage
+			if done, err := s.get("/kv/"+segment(args[0]), query, &page); done || err != nil {
+				return err
+			}
+			if err := s.printKeys(&page); err != nil || !page.Truncated {
+				return err
+			}
+			query.Set("after", page.After+string(page.AfterB64)) // there is one of the two
+		}
+	}
+}
+
+// printKeys prints cas and key; one that is not UTF-8 comes as it is.
+func (s *session) printKeys(page *kvPage) error {
+	for _, k := range page.Keys {
+		if _, err := fmt.Fprintf(s.Out, "%d\t%s%s\n", k.CAS, k.Key, k.KeyB64); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // watchOnce prints the data of a stream of events until it ends; last is the id of the last one.
