@@ -43,7 +43,7 @@ const (
 	retentionCommands = 1000                  // floors that one step moves, besides those of one more topic
 	dateEvery         = int64(250 * time.Millisecond)
 	waitMsMax         = 30_000                 // wait_ms
-	earsPerTurn       = 256                    // listeners that are told of news in one turn
+	earsPerTurn       = 64                     // listeners that are told of news in one turn
 	watchEvery        = time.Second            // looks for feeds of partitions that are gone
 	streamPieceBytes  = 64 << 10               // of a stream, rendered and written at once, unless one message is larger
 	streamQueuedMax   = 64 << 10               // queued on a stream's connection before its source pauses
