@@ -3,7 +3,7 @@
 #
 #   ROUNDS=3 DUR=5s PARTS="produce open" bench/run.sh
 #
-#   PARTS     produce async open ndjson consume idle restart, and with three nodes cluster leader failover rejoin
+#   PARTS     produce async open ndjson consume live idle restart, and with three nodes cluster leader failover rejoin
 #             (default: all)
 #   ROUNDS    interleaved rounds (3), DUR of one measurement (5s), MESSAGES of the parts restart and rejoin (8000000)
 #   LEADER_D  how long the part leader lasts (60s), KILLS of the part failover (20)
@@ -29,7 +29,7 @@ mkdir -p "$OUT/bin"
 BIN=$(cd "$OUT/bin" && pwd)
 
 [ -x "$AYDER" ] || go build -o "$AYDER" ./cmd/ayder
-go build -o "$BIN/" ./bench/ayder-bench ./bench/nethttp ./bench/plot ./bench/suite ./tools/certs
+go build -o "$BIN/" ./bench/ayder-bench ./bench/live ./bench/nethttp ./bench/plot ./bench/suite ./tools/certs
 [ -n "$REDIS" ] || echo "no redis-server in the PATH: without redis" >&2
 if [ -z "$NATS" ]; then
 	if go build -modfile=bench/peers/peers.mod -o "$BIN/nats-server" github.com/nats-io/nats-server/v2; then
@@ -55,5 +55,5 @@ fi
 exec "$BIN/suite" -out "$OUT" -rounds "${ROUNDS:-3}" -d "${DUR:-5s}" ${WARMUP:+-warmup "$WARMUP"} \
 	${MESSAGES:+-messages "$MESSAGES"} ${PARTS:+-parts "$PARTS"} \
 	${LEADER_D:+-leader-d "$LEADER_D"} ${KILLS:+-kills "$KILLS"} ${REJOIN_MESSAGES:+-rejoin-messages "$REJOIN_MESSAGES"} \
-	-ayder "$AYDER" -bench "$BIN/ayder-bench" -nethttp "$BIN/nethttp" -plot "$BIN/plot" -certs "$BIN/certs" \
+	-ayder "$AYDER" -bench "$BIN/ayder-bench" -live "$BIN/live" -nethttp "$BIN/nethttp" -plot "$BIN/plot" -certs "$BIN/certs" \
 	-redis "$REDIS" -nats "$NATS" -floor "$FLOOR" -etcd "$ETCD" -etcd-bench "$ETCD_BENCH"

@@ -3,12 +3,13 @@ package main
 import (
 	"bytes"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"strconv"
 	"syscall"
 	"time"
+
+	"ayder/bench/result"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 	"golang.org/x/sys/unix"
@@ -37,7 +38,7 @@ type followed struct {
 }
 
 // fanOut measures deliveries.
-func fanOut(c *config, w io.Writer) error {
+func fanOut(c *config, got figures) error {
 	topic, err := c.newTopic()
 	if err != nil {
 		return err
@@ -55,13 +56,10 @@ func fanOut(c *config, w io.Writer) error {
 	count := c.rate * c.seconds
 	produced, acked := make(chan error, 1), newHistogram()
 	go func() { produced <- c.produceAt(topic, f.zero, count, acked) }()
-	began := time.Now()
 	if err := f.read(int64(count)*int64(c.followers), produced); err != nil {
 		return err
 	}
-	line(w, "produce", acked)
-	line(w, "delivery", f.latency)
-	fmt.Fprintf(w, "%-12s %d followers, %d messages/s: %d events in %.2f s, each once and in order\n", "", c.followers, c.rate, f.events, time.Since(began).Seconds())
+	got["load"], got["delivery"] = result.Of(acked), result.Of(f.latency)
 	return nil
 }
 
@@ -97,8 +95,7 @@ func (f *followers) open(c *config, topic string) error {
 	return unix.EpollCtl(f.epoll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(fd)})
 }
 
-// read reads until want events have come.
-// and the producer has ended.
+// read reads until want events have come and the producer has ended.
 func (f *followers) read(want int64, produced <-chan error) error {
 	events := make([]unix.EpollEvent, 1024)
 	buf := make([]byte, 256<<10)

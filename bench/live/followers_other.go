@@ -2,9 +2,6 @@
 
 package main
 
-import (
-	"errors"
-	"io"
-)
+import "errors"
 
-func fanOut(*config, io.Writer) error { return errors.New("the fan-out needs Linux: use -followers 0") }
+func fanOut(*config, figures) error { return errors.New("the fan-out needs Linux: use -followers 0") }

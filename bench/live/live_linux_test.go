@@ -47,7 +47,7 @@ func TestAgainstTheProduct(t *testing.T) {
 	if code := run([]string{"-addr", addr, "-followers", "20", "-rate", "200", "-seconds", "1", "-wakes", "20"}, &out, &errs); code != 0 {
 		t.Fatalf("exit %d: %s", code, errs.String())
 	}
-	for _, want := range []string{"delivery     n 4000 ", ": 4000 events in ", "produce      n 20 ", "wake-up      n 20 "} {
+	for _, want := range []string{"load      n 200 ", "delivery  n 4000 ", "produce   n 20 ", "wake-up   n 20 "} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %q in\n%s", want, out.String())
 		}

@@ -12,12 +12,15 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
 	"time"
+
+	"ayder/bench/result"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
@@ -31,6 +34,7 @@ type config struct {
 	seconds   int
 	wakes     int
 	token     string
+	json      bool
 }
 
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
@@ -46,15 +50,20 @@ func run(args []string, stdout, stderr io.Writer) int {
 	f.IntVar(&c.seconds, "seconds", 10, "length of the fan-out")
 	f.IntVar(&c.wakes, "wakes", 1000, "long-polls that are woken, one after the other; 0: none")
 	f.StringVar(&c.token, "token", "dev", "bearer token")
+	f.BoolVar(&c.json, "json", false, "print one JSON object: percentiles in microseconds by name")
 	if err := f.Parse(args); err != nil {
 		return 2
 	}
 	err := c.check()
+	got := figures{}
 	if err == nil && c.followers > 0 {
-		err = fanOut(&c, stdout)
+		err = fanOut(&c, got)
 	}
 	if err == nil && c.wakes > 0 {
-		err = wakeUps(&c, stdout)
+		err = wakeUps(&c, got)
+	}
+	if err == nil {
+		err = got.print(&c, stdout)
 	}
 	if err != nil {
 		fmt.Fprintln(stderr, "live:", err)
@@ -84,8 +93,20 @@ func record(h *hdrhistogram.Histogram, d time.Duration) {
 	}
 }
 
-// line prints percentiles, in microseconds.
-func line(w io.Writer, what string, h *hdrhistogram.Histogram) {
-	us := func(q float64) float64 { return float64(h.ValueAtQuantile(q)) / 1e3 }
-	fmt.Fprintf(w, "%-12s n %d  p50 %.0f µs  p90 %.0f µs  p99 %.0f µs  p99.9 %.0f µs  max %.0f µs\n", what, h.TotalCount(), us(50), us(90), us(99), us(99.9), float64(h.Max())/1e3)
+// figures are what was measured: "load" is from a message's due time to its answer while followers are fed, "delivery" to
+// its arrival at each of them, "produce" and "wake-up" from sending to the producer's and the waiting consumer's answer.
+type figures map[string]result.Percentiles
+
+var figureNames = []string{"load", "delivery", "produce", "wake-up"}
+
+func (f figures) print(c *config, w io.Writer) error {
+	if c.json {
+		return json.NewEncoder(w).Encode(f)
+	}
+	for _, name := range figureNames {
+		if p, ok := f[name]; ok {
+			fmt.Fprintf(w, "%-9s n %d  p50 %.0f µs  p90 %.0f µs  p99 %.0f µs  p99.9 %.0f µs  max %.0f µs\n", name, p.Count, p.P50, p.P90, p.P99, p.P999, p.Max)
+		}
+	}
+	return nil
 }

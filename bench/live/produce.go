@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"ayder/bench/result"
+
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
@@ -113,7 +115,7 @@ func (c *config) produceAt(topic string, zero time.Time, count int, acked *hdrhi
 }
 
 // wakeUps measures long-polls, each woken by one message.
-func wakeUps(c *config, w io.Writer) error {
+func wakeUps(c *config, got figures) error {
 	topic, err := c.newTopic()
 	if err != nil {
 		return err
@@ -157,8 +159,7 @@ func wakeUps(c *config, w io.Writer) error {
 			return err
 		}
 	}
-	line(w, "produce", produced)
-	line(w, "wake-up", woken)
+	got["produce"], got["wake-up"] = result.Of(produced), result.Of(woken)
 	return nil
 }
 

@@ -63,6 +63,7 @@ type settings struct {
 
 	// Programs; an empty name leaves its part of the comparison out.
 	ayder, bench, nethttp, plot, redis, nats, floor string
+	live                                            string
 	etcd, etcdBench, certs                          string
 	floorMiB                                        int
 }
@@ -84,6 +85,7 @@ func parse(args []string, stderr io.Writer) (settings, error) {
 	f.StringVar(&s.ayder, "ayder", "bin/ayder", "server `program`")
 	f.StringVar(&s.bench, "bench", "", "ayder-bench `program`")
 	f.StringVar(&s.nethttp, "nethttp", "", "comparison `program` for pages")
+	f.StringVar(&s.live, "live", "", "`program` that follows (bench/live)")
 	f.StringVar(&s.plot, "plot", "", "plot `program`")
 	f.StringVar(&s.redis, "redis", "", "redis-server `program`")
 	f.StringVar(&s.nats, "nats", "", "nats-server `program`")
