@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -500,5 +501,46 @@ func TestStreamOnFollower(t *testing.T) {
 				ahead.message(next + 1)
 			}
 		}
+	})
+}
+
+// TestStreamWaitsForBusyReaders: where no goroutine is free to read what is cold, and no memory for large pieces, a stream
+// waits and tries again.
+func TestStreamWaitsForBusyReaders(t *testing.T) {
+	eachBackend(t, func(t *testing.T, backend string) {
+		f := newFixture(t, backend)
+		f.topic(1)
+		f.put(0, "zero", "one")
+		f.log.set(func(m *memLog) { m.cold = true })
+		release, busy := make(chan struct{}), make(chan struct{})
+		free := sync.OnceFunc(func() { close(release) })
+		t.Cleanup(free)
+		for range readersMax {
+			f.server.readers.add(func(Reader) { busy <- struct{}{}; <-release })
+			<-busy
+		}
+		for f.server.readers.add(func(Reader) { <-release }) { // until the queue is full
+		}
+		s := f.follow("/broker/consume/t/g/0?offset=0", linesType)
+		on := func(do func(l *loop)) {
+			done := make(chan struct{})
+			l := f.server.loops[0]
+			l.net.Post(func() { do(l); close(done) })
+			<-done
+		}
+		waitFor(t, "a stream that waits", func() (starved bool) {
+			on(func(l *loop) {
+				for c := range l.conns {
+					starved = starved || c.stream != nil && c.stream.starved
+				}
+			})
+			return starved
+		})
+		on(func(l *loop) { l.making += unreadBytesMax })
+		free()
+		f.log.set(func(m *memLog) { m.cold = false })
+		on(func(l *loop) { l.making -= unreadBytesMax })
+		s.message(0)
+		s.message(1)
 	})
 }

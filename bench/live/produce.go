@@ -17,7 +17,8 @@ import (
 )
 
 // The producing side, and the long-polls, over plain connections with requests written as text: the client must not be what
-// is measured. Messages of the fan-out go out when they are due, whatever the server does; their answers are read beside that.
+// is measured. Messages of the fan-out go out when they are due, whatever the server does; their answers are read beside
+// that. The wake-ups are a closed loop of one message at a time.
 
 // client is one connection that sends requests as text.
 type client struct {

@@ -45,11 +45,7 @@ func parts() []part {
 			runConsume, reportConsume,
 		},
 		{
-			"live", "Live reads",
-			"One producer, 1000 messages/s by the clock, 64 bytes, synced, and 1000 followers of the one partition over server-sent events: from the moment a " +
-				"message was due until each has it, and until the producer has its answer. The client's one thread that reads all streams and the server share the " +
-				"machine. Below, one message at a time: from sending it until its producer has the answer, and until a consumer has it that waits with `wait_ms`. " +
-				"Medians of the rounds; every follower got every offset once and in order.",
+			"live", "Live reads", liveAbout,
 			runLive, reportLive,
 		},
 		{
