@@ -23,6 +23,7 @@ func eachWay(t *testing.T, f func(t *testing.T, backend string, loops int)) {
 
 // waiting is how many long-polls are asleep, streaming how many streams are open.
 func (f *fixture) waiting() (n int) {
+	<-f.server.started // and so loops is complete
 	for _, l := range f.server.loops {
 		n += int(l.counters.Waiting.Load())
 	}

@@ -194,6 +194,7 @@ func TestSilentMemberExpires(t *testing.T) {
 		return len(live.Assigned) == 2
 	})
 	f.refuses(409, "unknown_member", "POST", "/broker/groups/g/heartbeat", `{"member":"silent"}`)
+	<-f.server.started
 	if n := f.server.loops[0].counters.MembersExpired.Load(); n != 1 {
 		t.Fatal("expired", n)
 	}
@@ -219,7 +220,7 @@ func TestPollWaits(t *testing.T) {
 		ask := func() chan assignmentAnswer {
 			c := make(chan assignmentAnswer, 1)
 			go func() { c <- f.poll("g", "a", a.Generation, "&wait_ms=30000") }()
-			waitFor(t, "the poll to wait", func() bool { return f.server.loops[0].counters.Waiting.Load() == 1 })
+			f.awaitWaiting(1)
 			return c
 		}
 		for partition := range 4 {
@@ -253,9 +254,9 @@ func TestPollIsForsaken(t *testing.T) {
 		for range 6 { // so that with several loops some connections are another loop's
 			c, _ := f.dial()
 			fmt.Fprint(c, get(fmt.Sprintf("/broker/groups/g/poll?member=a&generation=%d&wait_ms=30000", a.Generation)))
-			waitFor(t, "the poll to wait", func() bool { return f.server.loops[0].counters.Waiting.Load() == 1 })
+			f.awaitWaiting(1)
 			_ = c.Close()
-			waitFor(t, "the wait to end", func() bool { return f.server.loops[0].counters.Waiting.Load() == 0 })
+			f.awaitWaiting(0)
 		}
 	})
 }
@@ -492,6 +493,7 @@ func TestStandstillExpiresNobody(t *testing.T) {
 	f := newFixture(t, "auto")
 	f.call("POST", "/broker/topics", `{"name":"t","partitions":1}`)
 	f.must("POST", "/broker/groups/g/join", `{"member":"a","topics":["t"],"session_ms":1000}`)
+	<-f.server.started
 	l := f.server.loops[0]
 	swept := make(chan int)
 	l.net.Post(func() {
