@@ -64,7 +64,7 @@ func (l *loop) makePage(x *exchange, pg *page) (reply, error) {
 	}
 	pg.out = l.body[:0]
 	err := pg.read(l.reader, false)
-	if errors.Is(err, ErrCold) {
+	if errors.Is(err, ErrCold) || err == nil && pg.missing() {
 		return l.readElsewhere(x, pg)
 	}
 	if err != nil {
@@ -76,6 +76,23 @@ func (l *loop) makePage(x *exchange, pg *page) (reply, error) {
 		l.body = r.body
 	}
 	return r, nil
+}
+
+// missing tells that a page was read and lacks a message that should be there.
+func (pg *page) missing() bool { return pg.count == 0 && pg.next < pg.end }
+
+// gone says why the message at offset, which was there, is not: the floor has moved, or the topic was deleted.
+func (l *loop) gone(s record.Stream, offset uint64) *Error {
+	e := l.server.options.Engine
+	t := e.TopicByID(s.Topic)
+	if t == nil {
+		return errUnknownTopic.with("the topic was deleted")
+	}
+	st := t.Partition(s.Partition).Stats()
+	if st.Floor <= offset {
+		return errDamaged.with("the message at offset %d is not there", offset)
+	}
+	return errBelowFloor.offsets(st.Floor, st.Next)
 }
 
 // consumed counts a page that was made.
@@ -216,7 +233,7 @@ func (pg *page) section(s record.Section) bool {
 		it.Skip(int(pg.next - offset))
 		offset = pg.next
 	}
-	if pg.marked && offset != pg.next {
+	if offset != pg.next { // the floor has overtaken this reader: what it asks for is gone
 		return false
 	}
 	for m := &pg.message; it.Read(m); {
@@ -410,6 +427,10 @@ func (l *loop) readElsewhere(x *exchange, pg *page) (reply, error) {
 			l.making -= pg.bytes
 			if err != nil {
 				l.finishError(c, &m, errDamaged.with("%v", err))
+				return
+			}
+			if pg.missing() {
+				l.finishError(c, &m, l.gone(pg.stream, pg.next))
 				return
 			}
 			if again != nil && pg.count == 0 && l.sleepAgain(again, pg) {

@@ -347,3 +347,27 @@ func TestOnlyTheLeaderRetains(t *testing.T) {
 		return f.server.options.Engine.Topic([]byte("t")).Partition(0).Stats().Floor == 1
 	})
 }
+
+// A page is being read when the floor moves, and the log gives the space back at once: the reader is told, and gets no page
+// with a hole at its beginning.
+func TestFloorOvertakesAReader(t *testing.T) {
+	f := newFixture(t, "auto")
+	f.call("POST", "/broker/topics", `{"name":"t","partitions":1}`)
+	for range 4 {
+		f.call("POST", "/broker/topics/t/produce", "v")
+	}
+	f.call("POST", "/broker/delete-before", `{"topic":"t","partition":0,"before_offset":1}`)
+	f.log.set(func(m *memLog) { m.frames = m.frames[3:] }) // the topic and two messages
+	f.refused("GET", "/broker/consume/t/g/0?offset=1", "").want(t, "missing", 500, "storage_damaged", "offset 1")
+	if status, m := f.call("GET", "/broker/consume/t/g/0?offset=2", ""); status != 200 || m["count"] != 2.0 {
+		t.Fatal(status, m)
+	}
+	p, l := f.server.options.Engine.Topic([]byte("t")).Partition(0), f.server.loops[0]
+	told := make(chan *Error)
+	for at, want := range map[record.Stream]int{p.Stream(): 410, {Topic: 99}: 404} {
+		l.net.Post(func() { told <- l.gone(at, 0) })
+		if e := <-told; e.Status != want {
+			t.Errorf("%v: %v, want %d", at, e, want)
+		}
+	}
+}
