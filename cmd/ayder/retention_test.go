@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"ayder/internal/testkit/proc"
 )
@@ -180,5 +181,64 @@ func TestRetentionSurvivesKill(t *testing.T) {
 		if r, err := c.Get(fmt.Sprintf("/broker/consume/kept/g/0?limit=1&offset=%d", floor)); err != nil || r.Status != 200 {
 			t.Fatalf("at the floor: %s %v", &r, err)
 		}
+	}
+}
+
+// A topic that was filled with far more than it may keep: what the directory occupies falls to what is kept and a little, reads go on
+// right at the floor, and so it is after a restart. 2 GiB and 256 MiB in segments of the usual size with AYDER_BIG=1.
+func TestDiskUseFollowsMaxBytes(t *testing.T) {
+	fill, most, segment := scale[int64](2<<30, 96<<20, 48<<20), scale[int64](256<<20, 16<<20, 16<<20), scale[int64](64<<20, 4<<20, 4<<20)
+	s := proc.Run(t, proc.Options{Args: []string{"--segment-bytes", fmt.Sprint(segment), "--body-bytes", "1048576"}})
+	c := s.Connect(t)
+	if err := c.CreateTopic("big", 1); err != nil {
+		t.Fatal(err)
+	}
+	line := bytes.Repeat(append(bytes.Repeat([]byte("1"), 1023), '\n'), 1024)
+	for n := int64(0); n < fill; n += int64(len(line)) {
+		if _, err := c.ProduceLines("big", 0, line); err != nil {
+			t.Fatal(err)
+		}
+	}
+	filled := logBytes(t, s.Dir)
+	began := time.Now()
+	r, err := c.Post("/broker/retention", fmt.Appendf(nil, `{"topic":"big","max_bytes":%d}`, most))
+	if err != nil || r.Status != 200 {
+		t.Fatal(&r, err)
+	}
+	limit := most + 3*segment // the newest segment, one to come, and the rest of the oldest
+	if full() {
+		limit = most + most*3/10
+	}
+	deadline(t, "the space", func() bool { return logBytes(t, s.Dir) <= limit })
+	t.Logf("%d MiB became %d MiB, %.2f of %d, in %v", filled>>20, logBytes(t, s.Dir)>>20, float64(logBytes(t, s.Dir))/float64(most), most>>20, time.Since(began).Round(time.Second))
+	look := func() (d described) {
+		t.Helper()
+		r, err := c.Get("/broker/topics/big")
+		if err == nil {
+			err = r.JSON(&d)
+		}
+		if err != nil || d.Partitions[0].Bytes > uint64(most) || d.Partitions[0].Bytes < uint64(most-fill/32) {
+			t.Fatalf("%s %v", &r, err)
+		}
+		floor := d.Partitions[0].Floor
+		count := uint64(0)
+		end, err := c.Each("big", 0, floor, func(*proc.Message) error { count++; return nil })
+		if err != nil || end != d.Partitions[0].Next || count != d.Partitions[0].Messages {
+			t.Fatalf("%d of %d messages from the floor on, %v", count, d.Partitions[0].Messages, err)
+		}
+		if r, err := c.Get(fmt.Sprintf("/broker/consume/big/g/0?offset=%d", floor-1)); err != nil || r.Status != 410 {
+			t.Fatalf("below the floor: %s %v", &r, err)
+		}
+		return d
+	}
+	before := look()
+	mustKill(t, s)
+	s = s.Again(t)
+	c = s.Connect(t)
+	if after := look(); fmt.Sprint(after) != fmt.Sprint(before) {
+		t.Errorf("after a restart %+v, before %+v", after, before)
+	}
+	if out, code := ayderCheck(t, s); code != 0 {
+		t.Errorf("check: %d, %s", code, out)
 	}
 }
