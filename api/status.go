@@ -133,7 +133,7 @@ func (s *Server) sample(all []snapshot, scope *auth.Scope) *metrics.Sample {
 		out.Commits = append(out.Commits, l.commits)
 	}
 	topics := s.options.Engine.Topics()
-	out.Topics = len(topics)
+	out.Topics, out.Keys = len(topics), s.options.Engine.KVKeys()
 	for _, t := range topics {
 		if !scope.AllowsName([]byte(t.Name())) {
 			continue

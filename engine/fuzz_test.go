@@ -18,6 +18,7 @@ func FuzzRestore(f *testing.F) {
 	f.Add(sampleGroups(f).checkpoint())
 	f.Add(EncodeCheckpoint([][]byte{part(func(*captured, *Topic) {})}))
 	f.Add(EncodeCheckpoint(nil))
+	f.Add(kvWorld(f).checkpoint())
 	f.Add(changedWorld(f).checkpoint())
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if len(b) > 16<<10 { // each topic is worth up to 128 KiB of partitions
@@ -90,7 +91,25 @@ func fuzzSeed(w *world) (b []byte) {
 	return b
 }
 
+// kvWorld has keys that live, expire, were deleted and came back.
+func kvWorld(t testing.TB) *world {
+	w := newWorld(t, Config{Shards: 2})
+	for i := range 5 {
+		key := string(rune('a' + i%3))
+		w.kvPut("ns", key, "value", KVOptions{TTLMs: uint64(i % 2 * 50)})
+		w.kvPut("other", key+"/x", "", KVOptions{})
+		w.kvDelete("ns", "b", KVOptions{})
+		w.commit()
+		w.later(30)
+	}
+	w.e.Shard(0).KVExpireDue(w.open[0], w.now, 9)
+	w.e.Shard(1).KVExpireDue(w.open[1], w.now, 9)
+	w.commit()
+	return w
+}
+
 func FuzzApplyReplay(f *testing.F) {
+	f.Add(fuzzSeed(kvWorld(f)))
 	f.Add(fuzzSeed(sampleWorld(f, 1)))
 	w := newWorld(f, Config{})
 	p := w.topic("t", 1).Partition(0)

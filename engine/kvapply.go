@@ -72,7 +72,7 @@ func (e *Engine) applyKV(f *record.Frame, sec *record.Section, live bool) error 
 // apply applies the change at offset next.
 func (k *kvBucket) apply(r *record.Record) error {
 	h, ok := readKVHead(r)
-	if _, _, valid := SplitKVKey(r.Key); !ok || !valid {
+	if namespace, _, valid := SplitKVKey(r.Key); !ok || !valid || KVBucketOf(namespace) != k.stream.Partition {
 		return record.ErrMalformed
 	}
 	before, had := k.tree.put(r.Key, kvItem{offset: k.next, cas: h.cas, expiry: h.expiry, size: uint32(len(r.Value)), dead: h.op != kvPut})

@@ -24,6 +24,7 @@ type Sample struct {
 	Queues     []Queue
 	Partitions []Partition // in any order; more than PartitionsMax are not shown and need not be given
 	Topics     int
+	Keys       int64 // of the key-value store, that live
 
 	// PartitionsTotal is how many partitions there are, if that is more than Partitions holds.
 	PartitionsTotal int

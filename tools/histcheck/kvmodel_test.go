@@ -71,13 +71,17 @@ func TestWatchersAreHeldToTheChanges(t *testing.T) {
 	all := []kvEvent{{0, "put", "k", 1, 7}, {1, "put", "k", 2, 8}, {2, "delete", "k", 3, 0}}
 	for name, events := range map[string][]kvEvent{"missed": {all[0], all[2]}, "twice": {all[0], all[1], all[1], all[2]}, "other": {all[0], {1, "put", "k", 2, 9}, all[2]}} {
 		f := &shared{}
-		(&kvWatcher{events: events, last: 2}).seen(f, all)
+		w := &kvWatcher{events: events}
+		w.last.Store(2)
+		w.seen(f, all)
 		if f.err() == nil {
 			t.Error(name, "is no fault")
 		}
 	}
 	f := &shared{}
-	(&kvWatcher{events: all[:2], last: 1}).seen(f, all)
+	w := &kvWatcher{events: all[:2]}
+	w.last.Store(1)
+	w.seen(f, all)
 	promisedKV(f, []kvOp{putOp(1, 2, 8, 2, 0)}, all)
 	if err := f.err(); err != nil {
 		t.Error(err)

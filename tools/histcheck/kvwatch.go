@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"ayder/internal/testkit/proc"
@@ -36,8 +38,8 @@ type kvWatcher struct {
 	dial   func(string) (*proc.Client, error)
 	random *rand.Rand
 	events []kvEvent
-	last   int64 // id of the last event, -1: before all
-	broken int   // streams that ended
+	last   atomic.Int64 // id of the last event, -1: before all; others wait for it
+	broken int          // streams that ended
 }
 
 func (w *kvWatcher) run(done <-chan struct{}) {
@@ -49,7 +51,7 @@ func (w *kvWatcher) run(done <-chan struct{}) {
 		}
 		err := w.follow(w.addresses[w.random.IntN(len(w.addresses))], done, -1)
 		if errors.Is(err, errReset) {
-			w.faults.addf("a watcher behind %d: %v", w.last, err)
+			w.faults.addf("a watcher behind %d: %v", w.last.Load(), err)
 			return
 		}
 		w.broken++
@@ -65,7 +67,7 @@ func (w *kvWatcher) follow(address string, done <-chan struct{}, until int64) er
 	}
 	defer c.Close()
 	c.Timeout = requestWait
-	c.Header += "Last-Event-ID: " + strconv.FormatInt(w.last, 10) + "\r\n"
+	c.Header += "Last-Event-ID: " + strconv.FormatInt(w.last.Load(), 10) + "\r\n"
 	if err := c.Send(c.AppendRequest(nil, "GET", "/kv/"+group+"?watch=1", nil)); err != nil {
 		return err
 	}
@@ -81,7 +83,7 @@ func (w *kvWatcher) follow(address string, done <-chan struct{}, until int64) er
 		return fmt.Errorf("status %d", answer.StatusCode)
 	}
 	body := bufio.NewReader(answer.Body)
-	for w.last < until || until < 0 {
+	for w.last.Load() < until || until < 0 {
 		select {
 		case <-done:
 			return nil
@@ -151,16 +153,23 @@ func (w *kvWatcher) take(e kvEvent) error {
 		return errors.New("the stream ends with an error")
 	case e.name == "":
 		return nil // a comment
-	case e.id <= w.last:
-		w.faults.addf("a watcher is told of %d behind %d", e.id, w.last)
+	case e.id <= w.last.Load():
+		w.faults.addf("a watcher is told of %d behind %d", e.id, w.last.Load())
 	}
-	w.last = e.id
+	w.last.Store(e.id)
 	w.events = append(w.events, e)
 	return nil
 }
 
-// finalChanges reads all that every node's log has of the namespace, until the last change that the leader knows of.
-func (r *trial) finalChanges() (all []kvEvent, err error) {
+// newKVWatcher begins before everything.
+func newKVWatcher(w *world, dial func(string) (*proc.Client, error), random *rand.Rand) *kvWatcher {
+	k := &kvWatcher{world: w, dial: dial, random: random}
+	k.last.Store(-1)
+	return k
+}
+
+// lastChange is the number of the last change that the leader knows of.
+func (r *trial) lastChange() (last int64, err error) {
 	c := newCaller(r.network.dial, r.faults)
 	defer c.close()
 	var list struct {
@@ -170,41 +179,69 @@ func (r *trial) finalChanges() (all []kvEvent, err error) {
 		answer, out := c.ask(r.cluster.nodes[0].address, "GET", "/kv/"+group+"?consistency=leader", nil)
 		return out == outcomeOK && json.Unmarshal(answer.Body, &list) == nil
 	}) {
-		return nil, errors.New("the keys are not listed")
+		return 0, errors.New("the keys are not listed")
 	}
-	last, err := strconv.ParseInt(list.Last, 10, 64)
+	last, err = strconv.ParseInt(list.Last, 10, 64)
 	if err != nil || last < 0 {
-		return nil, fmt.Errorf("last_event_id %q: %w", list.Last, err)
+		return 0, fmt.Errorf("last_event_id %q: %w", list.Last, err)
 	}
+	return last, nil
+}
+
+// finalChanges are the namespace's changes up to last: what the watchers saw, and what every node's log still has from
+// its beginning on. They must be the same. Nil if there is nobody who knows.
+func (r *trial) finalChanges(last int64) (all []kvEvent, err error) {
+	if len(r.watching) > 0 {
+		all = r.watching[0].until(last)
+	}
+	compacted := 0
 	for _, n := range r.cluster.nodes {
-		w := &kvWatcher{world: r.world, dial: r.network.dial, last: -1}
+		w := newKVWatcher(r.world, r.network.dial, nil)
 		if !until(settleWait, func() bool {
 			err = w.follow(n.address, nil, last)
 			return err == nil || errors.Is(err, errReset)
-		}) || err != nil {
-			return nil, fmt.Errorf("changes of %s, of which %d of %d came: %w", n.address, w.last, last, err)
+		}) {
+			return nil, fmt.Errorf("changes of %s, of which %d of %d came: %w", n.address, w.last.Load(), last, err)
 		}
-		changes := w.events[:len(w.events):len(w.events)]
-		if all != nil && !slices.Equal(all, changes) {
-			r.faults.addf("%s has %d other changes than the node before, which has %d", n.address, len(changes), len(all))
+		if err != nil {
+			compacted++
+			continue
 		}
-		all = changes
+		if all == nil {
+			all = w.until(last)
+		}
+		if changes := w.until(last); !slices.Equal(all, changes) {
+			r.faults.addf("%s has %d changes, there are %d others", n.address, len(changes), len(all))
+		}
+	}
+	if compacted > 0 {
+		fmt.Fprintf(r.out, "%d nodes have given early changes of keys back\n", compacted)
 	}
 	return all, nil
+}
+
+// until is what the watcher saw up to a number.
+func (w *kvWatcher) until(last int64) []kvEvent {
+	n, _ := slices.BinarySearchFunc(w.events, last+1, func(e kvEvent, id int64) int { return cmp.Compare(e.id, id) })
+	return w.events[:n:n]
 }
 
 // seen holds what watchers saw against what there was.
 func (w *kvWatcher) seen(f *shared, all []kvEvent) {
 	want := all
-	for len(want) > 0 && want[len(want)-1].id > w.last {
+	for len(want) > 0 && want[len(want)-1].id > w.last.Load() {
 		want = want[:len(want)-1]
+	}
+	if len(all) > 0 && w.last.Load() > all[len(all)-1].id {
+		w = &kvWatcher{events: w.until(all[len(all)-1].id)}
+		w.last.Store(all[len(all)-1].id)
 	}
 	if !slices.Equal(w.events, want) {
 		at := 0
 		for at < min(len(want), len(w.events)) && want[at] == w.events[at] {
 			at++
 		}
-		f.addf("a watcher saw %d changes up to %d, there are %d; they differ from number %d on", len(w.events), w.last, len(want), at)
+		f.addf("a watcher saw %d changes up to %d, there are %d; they differ from number %d on", len(w.events), w.last.Load(), len(want), at)
 	}
 }
 

@@ -164,7 +164,7 @@ func (r *trial) drive() error {
 // watch starts the watchers.
 func (r *trial) watch() {
 	for i := range r.watchers {
-		w := &kvWatcher{world: r.world, dial: r.network.dial, random: rand.New(rand.NewPCG(r.seed, kvStream+uint64(1000+i))), last: -1}
+		w := newKVWatcher(r.world, r.network.dial, rand.New(rand.NewPCG(r.seed, kvStream+uint64(1000+i))))
 		r.watching = append(r.watching, w)
 		r.watched.Go(func() { w.run(r.unwatch) })
 	}
@@ -172,12 +172,21 @@ func (r *trial) watch() {
 
 // collectKV ends the watchers and holds them against what the nodes have.
 func (r *trial) collectKV() (err error) {
+	last := int64(-1)
+	if r.kvClients > 0 {
+		last, err = r.lastChange()
+	}
+	for _, w := range r.watching {
+		if err == nil && !until(settleWait, func() bool { return w.last.Load() >= last }) {
+			err = fmt.Errorf("a watcher is at %d, not at %d", w.last.Load(), last)
+		}
+	}
 	close(r.unwatch)
 	r.watched.Wait()
-	if r.kvClients == 0 {
-		return nil
+	if err != nil || r.kvClients == 0 {
+		return err
 	}
-	if r.changes, err = r.finalChanges(); err != nil {
+	if r.changes, err = r.finalChanges(last); err != nil {
 		return err
 	}
 	broken := 0
