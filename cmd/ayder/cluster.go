@@ -51,7 +51,7 @@ func (st *store) startNode(c *config.Config, face *api.Server) error {
 		Listener: listener, Dial: dial,
 		Heartbeat: c.RaftHeartbeat, Election: c.RaftElection, Lease: c.RaftLease, CommitTimeout: c.RaftCommitTimeout,
 		PriorityHold: c.RaftPriorityHold, SerialSync: c.RaftLeaderSync == "serial",
-		Apply: cl.apply, Leading: cl.leading, Fatal: cl.fatal, Checkpoint: st.sealed, Restart: restart, Logger: cl.logger,
+		Apply: cl.apply, Leading: cl.leading, Fatal: cl.fatal, Checkpoint: st.markSealed, Restart: restart, Logger: cl.logger,
 	})
 	return err
 }

@@ -70,7 +70,7 @@ func (r *reclaimer) look() {
 	r.freed = freed
 	r.listKeys()
 	waiting, err := r.pass()
-	if err == nil && waiting >= r.st.segmentBytes/2 && r.checkpoint() {
+	if err == nil && waiting >= max(r.st.segmentBytes/2, r.st.weight.Load()) && r.checkpoint() {
 		_, err = r.pass()
 	}
 	r.passed = time.Now()

@@ -143,6 +143,11 @@ func (st *store) sealed(last uint64) {
 		return
 	}
 	st.since = 0
+	st.markSealed(last)
+}
+
+// markSealed makes a checkpoint at the end of a sealed segment, or, on a single node, behind it. Any goroutine.
+func (st *store) markSealed(last uint64) {
 	index := st.log.Durable() // read before the shards are asked: what they encode includes all of it
 	if st.cluster != nil {
 		if !st.cluster.node.AwaitApplied(last, st.closing) {
