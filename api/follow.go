@@ -58,14 +58,11 @@ func (f *follower) more(l *loop, s *stream) {
 	}
 	for !f.reading && !s.full() && f.left != 0 {
 		p := l.server.lookup(f.at)
-		if p == nil {
-			s.fail(errUnknownTopic.with("the topic was deleted"))
+		if p == nil || f.next < p.Floor() {
+			s.fail(f.lost(l))
 			return
 		}
-		floor, end := p.Floor(), p.Next()
-		switch {
-		case f.next < floor:
-			s.fail(errBelowFloor.offsets(floor, end))
+		switch end := p.Next(); {
 		case f.next >= end:
 			return
 		default:
@@ -77,6 +74,18 @@ func (f *follower) more(l *loop, s *stream) {
 	if f.left == 0 {
 		s.end()
 	}
+}
+
+// lost says why the message at f's offset, which is visible or was, is not there.
+func (f *follower) lost(l *loop) *Error {
+	p := l.server.lookup(f.at)
+	if p == nil {
+		return errUnknownTopic.with("the topic was deleted")
+	}
+	if st := p.Stats(); f.next < st.Floor {
+		return errBelowFloor.offsets(st.Floor, st.Next)
+	}
+	return errDamaged.with("the message at offset %d is not there", f.next)
 }
 
 // heard sends what is new.
@@ -99,7 +108,7 @@ func (f *follower) own(l *loop, end uint64) bool {
 	pg.out = l.body[:0]
 	err := pg.read(l.reader, false)
 	l.body = pg.out[:0]
-	if errors.Is(err, ErrCold) && pg.count == 0 {
+	if pg.next == f.next && (err == nil || errors.Is(err, ErrCold)) {
 		f.readElsewhere(l, end)
 		return false
 	}
@@ -116,14 +125,15 @@ func (f *follower) page(end uint64) *page {
 	return pg
 }
 
-// take sends a piece that was made for f; false if there was none.
+// take sends a piece that was made for f; false if there was none, and the stream has ended.
 func (f *follower) take(l *loop, pg *page, err error) bool {
 	if err != nil && !errors.Is(err, ErrCold) {
 		f.stream.fail(errDamaged.with("%v", err))
 		return false
 	}
 	if pg.next == f.next {
-		return false // what is visible is being moved to another segment: there will be news
+		f.stream.fail(f.lost(l)) // while a goroutine was on its way there
+		return false
 	}
 	l.consumed(pg)
 	f.stream.write(pg.out)
