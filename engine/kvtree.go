@@ -28,6 +28,8 @@ import (
 type kvTree struct {
 	root  *kvNode // nil: empty
 	epoch uint64  // nodes with another one belong to a snapshot, too
+
+	writers [2]kvLeafWriter // scratch
 }
 
 // kvItem is what is known of one key. It contains no pointer.
@@ -138,11 +140,11 @@ func (t *kvTree) own(n *kvNode) *kvNode {
 // insert puts the item below n, which the tree owns. It returns what n was split into besides itself, nil mostly.
 func (t *kvTree) insert(n *kvNode, key []byte, it, before *kvItem) (right *kvNode, sep string) {
 	if n.kids == nil {
-		n.put(key, it, before)
+		t.fill(n, key, it, before)
 		if len(n.items) <= kvLeafItems && len(n.keys) <= kvLeafBytes {
 			return nil, ""
 		}
-		return n.splitLeaf()
+		return t.splitLeaf(n)
 	}
 	i := n.kidOf(key)
 	kid := t.own(n.kids[i].node)
@@ -307,7 +309,7 @@ func (t *kvTree) join(n *kvNode, i int) {
 	if a.kids != nil || b.kids != nil || len(a.items)+len(b.items) > kvLeafItems/2 || len(a.keys)+len(b.keys) > kvLeafBytes/2 {
 		return
 	}
-	var w kvLeafWriter
+	w := &t.writers[0]
 	a.each(&w.key, func(key []byte, it *kvItem) bool { w.add(key, it); return true })
 	b.each(&w.key, func(key []byte, it *kvItem) bool { w.add(key, it); return true })
 	leaf := w.leaf(t.epoch, kvFullKeyMax)
@@ -446,14 +448,14 @@ func (n *kvNode) eachFrom(i int, key *[]byte, fn func([]byte, *kvItem) bool) boo
 	return true
 }
 
-// put adds or replaces an item of a leaf; what was replaced goes to old.
-func (n *kvNode) put(key []byte, it, old *kvItem) {
+// fill adds or replaces an item of a leaf; what was replaced goes to old.
+func (t *kvTree) fill(n *kvNode, key []byte, it, old *kvItem) {
 	i, ok := n.find(key)
 	if !ok {
 		if len(n.items) == 0 {
 			n.common = 0
 		} else if c := commonPrefix(key, n.keys[:n.common]); c < int(n.common) {
-			n.share(c)
+			t.share(n, c)
 		}
 		n.makeRoom(i, key[n.common:])
 		n.items[i] = *it
@@ -497,8 +499,8 @@ func (n *kvNode) makeRoom(i int, rest []byte) {
 }
 
 // share makes the leaf's keys have only c bytes in common.
-func (n *kvNode) share(c int) {
-	var w kvLeafWriter
+func (t *kvTree) share(n *kvNode, c int) {
+	w := &t.writers[0]
 	n.each(&w.key, func(key []byte, it *kvItem) bool { w.add(key, it); return true })
 	fresh := w.leaf(n.epoch, c)
 	n.items, n.keys, n.common = fresh.items, fresh.keys, fresh.common
@@ -520,19 +522,17 @@ func (n *kvNode) remove(key []byte) {
 }
 
 // splitLeaf moves the upper half of a leaf to a new one.
-func (n *kvNode) splitLeaf() (right *kvNode, sep string) {
+func (t *kvTree) splitLeaf(n *kvNode) (right *kvNode, sep string) {
 	at := len(n.items) / 2
-	var low, high kvLeafWriter
-	var before []byte
+	low, high := &t.writers[0], &t.writers[1]
 	i := 0
 	n.each(&low.key, func(key []byte, it *kvItem) bool {
 		switch {
 		case i < at:
 			low.add(key, it)
-			before = append(before[:0], key...)
 		default:
 			if i == at {
-				sep = separator(before, key)
+				sep = separator(low.at(at-1), key)
 			}
 			high.add(key, it)
 		}
