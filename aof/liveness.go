@@ -41,32 +41,3 @@ func (f Floors) Alive(dst []Range, s record.Stream, first, next uint64) []Range 
 	}
 	return dst
 }
-
-// UsageOf is what the log has of the offsets [first, next) of s. Messages and Bytes are exact for segments that lie within; of one that does
-// not, Bytes is its share by the number of offsets. It reads no file. Any goroutine.
-func (l *Log) UsageOf(s record.Stream, first, next uint64) (u Usage) {
-	u.First, u.Next = next, first
-	st := l.index.get(s)
-	if st == nil {
-		return u
-	}
-	st.mu.Lock()
-	defer st.mu.Unlock()
-	for _, sp := range st.spans {
-		r := sp.run
-		from, to := max(first, r.first), min(next, r.next)
-		if from >= to {
-			continue
-		}
-		u.First, u.Next = min(u.First, from), to
-		if from == r.first && to == r.next {
-			u.Messages += r.messages
-			u.Bytes += r.bytes
-			continue
-		}
-		share := float64(to-from) / float64(r.next-r.first)
-		u.Messages += uint64(share * float64(r.messages))
-		u.Bytes += uint64(share * float64(r.bytes))
-	}
-	return u
-}

@@ -728,22 +728,6 @@ func TestReclaimSlims(t *testing.T) {
 	}
 }
 
-func TestUsageOf(t *testing.T) {
-	r := newRig(t)
-	r.fill(4, 3000)
-	r.add(0, two, 500)
-	n := r.next[one]
-	whole, _ := r.log.Stream(one)
-	u := r.log.UsageOf(one, 0, n)
-	mustEqual(t, u, whole)
-	u = r.log.UsageOf(one, n/2, n+100)
-	if u.First != n/2 || u.Next != n || u.Messages < n/2-1 || u.Messages > n-n/2 || u.Bytes < whole.Bytes/3 || u.Bytes > whole.Bytes*2/3 {
-		t.Errorf("%+v of %+v", u, whole)
-	}
-	mustEqual(t, r.log.UsageOf(one, n, n+1).Messages, 0)
-	mustEqual(t, r.log.UsageOf(record.Stream{Topic: 9}, 0, 1).Bytes, 0)
-}
-
 // count is how many files have this suffix.
 func (r *rig) count(suffix string) (n int) {
 	for _, p := range r.fs.Paths() {

@@ -52,6 +52,7 @@ const reclaimSize = 100 << 10 // of a message or a value, in segments of 4 MiB
 
 // Keys are written again and again; the values before are dead. The server is killed while their space is given back.
 func TestSpaceOfKeysComesBack(t *testing.T) {
+	t.Parallel()
 	const keys, rounds = 40, 10
 	s := proc.Run(t, proc.Options{Args: smallSegments})
 	c := s.Connect(t)
@@ -143,6 +144,7 @@ const reclaimCount = 600 // messages of each of two topics
 
 // One topic is cut, the other one is kept whole: the segments, which have both, are rewritten, while the server is killed again and again.
 func TestSpaceComesBack(t *testing.T) {
+	t.Parallel()
 	s := proc.Run(t, proc.Options{Args: smallSegments})
 	c := s.Connect(t)
 	body := func(n uint64) []byte { return counted(int(n), reclaimSize) }
@@ -182,6 +184,7 @@ func TestSpaceComesBack(t *testing.T) {
 
 // In a cluster every node gives its own space back. One that was away meanwhile gets files, rewritten ones among them, and all agree.
 func TestSpaceComesBackInACluster(t *testing.T) {
+	t.Parallel()
 	g := runGroup(t, 3, proc.Options{})
 	body := func(n uint64) []byte { return counted(int(n), reclaimSize) }
 	put := func(from, to uint64) {
