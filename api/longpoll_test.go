@@ -21,17 +21,23 @@ func eachWay(t *testing.T, f func(t *testing.T, backend string, loops int)) {
 	})
 }
 
+// loops are the server's, once they have begun.
+func (f *fixture) loops() []*loop {
+	<-f.server.started
+	return f.server.loops
+}
+
 // waiting is how many long-polls are asleep, streaming how many streams are open.
 func (f *fixture) waiting() (n int) {
 	<-f.server.started // and so loops is complete
-	for _, l := range f.server.loops {
+	for _, l := range f.loops() {
 		n += int(l.counters.Waiting.Load())
 	}
 	return n
 }
 
 func (f *fixture) streaming() (n int) {
-	for _, l := range f.server.loops {
+	for _, l := range f.loops() {
 		n += int(l.counters.Streams.Load())
 	}
 	return n
@@ -52,7 +58,7 @@ func (f *fixture) awaitNoFeeds() {
 	f.t.Helper()
 	waitFor(f.t, "loops without listeners", func() bool {
 		ch, n := make(chan int), 0
-		for _, l := range f.server.loops {
+		for _, l := range f.loops() {
 			l.net.Post(func() { ch <- len(l.feeds) })
 			n += <-ch
 		}

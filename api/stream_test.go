@@ -359,7 +359,7 @@ func TestSlowFollower(t *testing.T) {
 // queuedMost is the most that is queued on a connection.
 func (f *fixture) queuedMost() (most int) {
 	ch := make(chan int)
-	for _, l := range f.server.loops {
+	for _, l := range f.loops() {
 		l.net.Post(func() {
 			n := 0
 			for c := range l.conns {
@@ -411,7 +411,7 @@ func TestStreamHeartbeatAndStall(t *testing.T) {
 		f.topic(1)
 		s := f.follow("/broker/consume/t/g/0", eventsType)
 		ring := func(after time.Duration) {
-			l := f.server.loops[0]
+			l := f.loops()[0]
 			done := make(chan struct{})
 			l.net.Post(func() {
 				for c := range l.conns {
@@ -524,7 +524,7 @@ func TestStreamWaitsForBusyReaders(t *testing.T) {
 		s := f.follow("/broker/consume/t/g/0?offset=0", linesType)
 		on := func(do func(l *loop)) {
 			done := make(chan struct{})
-			l := f.server.loops[0]
+			l := f.loops()[0]
 			l.net.Post(func() { do(l); close(done) })
 			<-done
 		}
