@@ -48,6 +48,7 @@ func (n *Node) lead(won bool) {
 		return
 	}
 	n.o.Leading(true)
+	n.noteConnected()
 	n.term.Store(term)
 	n.leading.Store(true)
 	n.accepting.Store(true)
@@ -273,7 +274,7 @@ func (b *betterLeader) look(n *Node) {
 		return
 	}
 	s := n.Status()
-	b.spare(s)
+	b.spare(s, *n.connected.Load())
 	mine, best := n.peer(n.o.NodeID), Peer{}
 	for _, m := range s.Members {
 		if m.Voter && m.Priority > mine.Priority && m.Priority > best.Priority && n.fit(&m) && b.spared[m.ID].IsZero() {
@@ -301,14 +302,25 @@ func (b *betterLeader) leaveAlone(id string, d time.Duration) {
 	b.spared[id] = time.Now().Add(d)
 }
 
-// spare notes at the beginning of a term that its predecessor is alive, and forgets who went away or whose time is up.
-func (b *betterLeader) spare(s *Status) {
+// noteConnected notes who is connected as this node begins to lead. Whoever led before and is among them has given
+// leadership away; one whose process had died is not, however soon it comes back.
+func (n *Node) noteConnected() {
+	ids := make(map[string]bool)
+	for _, p := range n.transport.peers() {
+		ids[string(p.ID)] = p.Connected
+	}
+	n.connected.Store(&ids)
+}
+
+// spare notes at the beginning of a term that its predecessor was alive then (connected), and forgets who went away or whose
+// time is up.
+func (b *betterLeader) spare(s *Status, connected map[string]bool) {
 	now := time.Now()
 	for _, m := range s.Members {
 		if !m.Connected || now.After(b.spared[m.ID]) {
 			delete(b.spared, m.ID)
 		}
-		if s.Term != b.term && m.ID == b.before && m.Connected {
+		if s.Term != b.term && m.ID == b.before && m.Connected && connected[m.ID] {
 			b.leaveAlone(m.ID, spareTime)
 		}
 	}

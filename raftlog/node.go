@@ -99,9 +99,10 @@ type Node struct {
 
 	// gate is held by Append while it proposes, and taken to stop proposals: afterwards raft knows of all there are.
 	gate       sync.RWMutex
-	accepting  atomic.Bool   // this node leads and admits writes
-	term       atomic.Uint64 // of this node\'s leadership
-	leading    atomic.Bool   // this node leads and has applied everything before its term
+	accepting  atomic.Bool                     // this node leads and admits writes
+	term       atomic.Uint64                   // of this node\'s leadership
+	leading    atomic.Bool                     // this node leads and has applied everything before its term
+	connected  atomic.Pointer[map[string]bool] // who was as this node began to lead; never changed once stored, set before leading
 	applied    atomic.Uint64
 	caughtUp   atomic.Bool
 	checkpoint atomic.Uint64 // index of the newest checkpoint
