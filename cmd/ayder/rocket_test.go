@@ -15,7 +15,7 @@ import (
 // TestRocketMessagesAreLostAndTheirOffsetsAreNot kills a server with messages in memory, stops another in good order, and looks for
 // the messages in every file that they left.
 func TestRocketMessagesAreLostAndTheirOffsetsAreNot(t *testing.T) {
-	eachBackend(t, func(t *testing.T, o proc.Options) {
+	eachBackendAtOnce(t, func(t *testing.T, o proc.Options) {
 		o.Dir = t.TempDir()
 		o.Env = append(o.Env, "RF_ROCKET=1", "AYDER_ROCKET_BYTES=64MiB")
 		const marker = "only in memory"
