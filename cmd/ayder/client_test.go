@@ -127,6 +127,20 @@ func TestClientSendsFilesWhole(t *testing.T) {
 	}
 }
 
+// A topic that is in memory only takes no idempotency keys; the client finds out by itself.
+func TestClientProducesToRocketTopics(t *testing.T) {
+	s := startServer(t, proc.Options{})
+	mustAsk(t, s.Addr, "", "topic", "create", "r", "--mode", "rocket", "--partitions", "1")
+	mustAsk(t, s.Addr, "a\nb\n", "produce", "r")
+	mustAsk(t, s.Addr, "k=c\n", "produce", "r", "--key-separator", "=", "--json-answer")
+	if got := mustAsk(t, s.Addr, "", "consume", "r"); got != "a\nb\nc\n" {
+		t.Errorf("%q came back", got)
+	}
+	if out, code := ask(t, s.Addr, "a\n", "produce", "r", "--idempotency-prefix", "mine"); code != 1 || !strings.Contains(out, "needs_sealed") {
+		t.Errorf("a prefix of one's own: exit status %d: %s", code, out)
+	}
+}
+
 func TestClientExitCodes(t *testing.T) {
 	s := startServer(t, proc.Options{})
 	mustAsk(t, s.Addr, "", "topic", "create", "t", "--partitions", "2")
@@ -140,6 +154,7 @@ func TestClientExitCodes(t *testing.T) {
 		{2, "--no-such", []string{"topic", "list", "--no-such"}},
 		{2, "--format", []string{"consume", "t", "--format", "xml"}},
 		{2, "--commit needs --group", []string{"consume", "t", "--commit"}},
+		{2, "--key", []string{"produce", "t", "--key", "k", "--key-separator", ":"}},
 		{2, "--header", []string{"produce", "t", "--header", "x"}},
 		{2, "2026", []string{"consume", "t", "--since", "yesterday"}},
 		{2, "--to", []string{"group", "reset", "g", "t", "--to", "-1"}},

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"io"
@@ -14,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"unicode/utf8"
 
 	"github.com/spf13/pflag"
@@ -26,7 +28,7 @@ import (
 //	--whole        each file is one message
 //
 // Every request has an idempotency key, made of a prefix that is random for each run and the request's number, so trying
-// again never appends twice. With a prefix of the user's own a whole run can be repeated: then batches are always filled,
+// again never appends twice. (A topic that is in memory only takes no such key; there what may have happened is not tried again.) With a prefix of the user's own a whole run can be repeated: then batches are always filled,
 // because the same lines must get into the same batch.
 
 var produceCommands = []command{
@@ -44,7 +46,9 @@ type producer struct {
 	separator string
 	batch     int
 	prefix    string
-	full      bool // batches wait until they are full
+	full      bool        // batches wait until they are full
+	rocket    atomic.Bool // the topic takes no idempotency keys; several workers find out
+	print     sync.Mutex  // one answer at a time
 }
 
 func produce(f *pflag.FlagSet) func(*session, []string) error {
@@ -93,8 +97,8 @@ func (p *producer) prepare(headers []string) error {
 	if p.batch < 1 {
 		return usagef("--batch must be at least 1")
 	}
-	if len(p.separator) > 0 && p.json {
-		return usagef("--key-separator and --json exclude each other")
+	if len(p.separator) > 0 && (p.json || p.query.Has("key")) {
+		return usagef("--key-separator excludes --json and --key")
 	}
 	if p.full = p.prefix != ""; !p.full {
 		random := make([]byte, 12)
@@ -163,10 +167,6 @@ func (p *producer) lines(files []string) error {
 
 // send appends lines in one request.
 func (p *producer) send(lines [][]byte, n int) error {
-	query := url.Values{"idempotency_key": {p.prefix + "-" + strconv.Itoa(n)}}
-	for name, values := range p.query {
-		query[name] = values
-	}
 	var body []byte
 	size := 0
 	for _, line := range lines {
@@ -178,24 +178,48 @@ func (p *producer) send(lines [][]byte, n int) error {
 		}
 		body = append(body, '\n')
 	}
+	more := url.Values{}
 	if !p.json {
-		query.Set("envelope", "1")
+		more.Set("envelope", "1")
 	}
-	q := call{method: http.MethodPost, path: "/broker/topics/" + segment(p.topic) + "/produce-ndjson", query: query, body: body, header: p.header, repeat: true}
-	answer, _, err := p.s.client.do(p.s.ctx, q)
-	if err != nil {
+	if err := p.request("/produce-ndjson", n, body, more); err != nil {
 		return err
 	}
 	p.p.add(len(lines), size)
-	return p.tell(answer)
+	return nil
 }
 
-// tell prints an answer if the user wants them.
-func (p *producer) tell(answer []byte) error {
-	if !p.s.json {
-		return nil
+// request makes the n-th request of the run, and prints the answer if the user wants them.
+func (p *producer) request(action string, n int, body []byte, more url.Values) error {
+	for name, values := range p.query {
+		more[name] = values
 	}
+	q := call{method: http.MethodPost, path: "/broker/topics/" + segment(p.topic) + action, query: more, body: body, header: p.header}
+	answer, err := p.once(q, n)
+	if err != nil || !p.s.json {
+		return err
+	}
+	p.print.Lock()
+	defer p.print.Unlock()
 	return p.s.printJSON(answer)
+}
+
+// once sends q with an idempotency key, or, to a topic that is in memory only and takes none, without.
+func (p *producer) once(q call, n int) (answer []byte, err error) {
+	if !p.rocket.Load() {
+		q.query.Set("idempotency_key", p.prefix+"-"+strconv.Itoa(n))
+		q.repeat = true
+		answer, _, err = p.s.client.do(p.s.ctx, q)
+		var refused *answerError
+		if p.full || !errors.As(err, &refused) || refused.Code != "needs_sealed" {
+			return answer, err
+		}
+		p.rocket.Store(true)
+		q.query.Del("idempotency_key")
+		q.repeat = false
+	}
+	answer, _, err = p.s.client.do(p.s.ctx, q)
+	return answer, err
 }
 
 // appendEnvelope wraps any bytes as a line of produce-ndjson with envelope=1.
@@ -213,20 +237,15 @@ func appendEnvelope(b, value []byte) []byte {
 
 // one appends one message.
 func (p *producer) one(body []byte, n int, key []byte) error {
-	query := url.Values{"idempotency_key": {p.prefix + "-" + strconv.Itoa(n)}}
-	for name, values := range p.query {
-		query[name] = values
-	}
+	more := url.Values{}
 	if key != nil {
-		query.Set("key", string(key))
+		more.Set("key", string(key))
 	}
-	q := call{method: http.MethodPost, path: "/broker/topics/" + segment(p.topic) + "/produce", query: query, body: body, header: p.header, repeat: true}
-	answer, _, err := p.s.client.do(p.s.ctx, q)
-	if err != nil {
+	if err := p.request("/produce", n, body, more); err != nil {
 		return err
 	}
 	p.p.add(1, len(body))
-	return p.tell(answer)
+	return nil
 }
 
 // keyed sends lines with keys. Several are under way, but those with the same key one after the other.
