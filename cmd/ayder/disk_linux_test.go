@@ -29,7 +29,7 @@ func eachDisk(t *testing.T, test func(t *testing.T, d *proc.Disk, o proc.Options
 	}
 	for kind, make := range map[string]func(string, int64) (*proc.Disk, error){"tmpfs": proc.NewMemoryDisk, "ext4": proc.NewDisk} {
 		t.Run(kind, func(t *testing.T) {
-			eachBackend(t, func(t *testing.T, o proc.Options) {
+			eachBackendAtOnce(t, func(t *testing.T, o proc.Options) {
 				d, err := make(t.TempDir(), diskBytes)
 				if err != nil {
 					t.Fatal(err)

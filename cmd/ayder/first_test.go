@@ -28,7 +28,7 @@ func curl(t *testing.T, args ...string) string {
 }
 
 func TestFirstMessageWithCurl(t *testing.T) {
-	eachBackend(t, func(t *testing.T, o proc.Options) {
+	eachBackendAtOnce(t, func(t *testing.T, o proc.Options) {
 		s := proc.Run(t, o)
 		base := "http://" + s.Addr
 		produced := curl(t, "--data", "hello", base+"/broker/topics/greetings/produce?partition=0")
@@ -177,7 +177,7 @@ func settled(t *testing.T, s *proc.Server) {
 }
 
 func TestDataSurvivesKill9(t *testing.T) {
-	eachBackend(t, func(t *testing.T, o proc.Options) {
+	eachBackendAtOnce(t, func(t *testing.T, o proc.Options) {
 		s := proc.Run(t, o)
 		c := s.Connect(t)
 		keyed, err := c.Do("POST", "/broker/topics/kept/produce?partition=3&key=k%00%FF&ts_ms=1234&idempotency_key=once", []byte{0, 1, 255})

@@ -306,7 +306,7 @@ func mustAnswer(t *testing.T, c *proc.Client, status int) {
 func TestTLS(t *testing.T) {
 	dir := t.TempDir()
 	roots := certificate(t, dir)
-	eachBackend(t, func(t *testing.T, o proc.Options) {
+	eachBackendAtOnce(t, func(t *testing.T, o proc.Options) {
 		port := freePort(t)
 		o.Env = []string{"RF_TLS_CERT=" + filepath.Join(dir, "cert.pem"), "RF_TLS_KEY=" + filepath.Join(dir, "key.pem")}
 		o.Args = []string{"--tls-listen", fmt.Sprintf("127.0.0.1:%d", port)}

@@ -208,7 +208,7 @@ func liveProducer(ctx context.Context, addr, name string, count int) error {
 }
 
 func TestFollowersSurviveKills(t *testing.T) {
-	eachBackend(t, func(t *testing.T, o proc.Options) {
+	eachBackendAtOnce(t, func(t *testing.T, o proc.Options) {
 		const producers, each, kills = 3, 1500, 6
 		s := proc.Run(t, o)
 		if err := s.Connect(t).CreateTopic("live", 1); err != nil {

@@ -99,14 +99,20 @@ func (s *Server) reap() {
 	close(s.done)
 }
 
-// FreePort finds a loopback port that nothing listens on.
+// given are the ports that this process has handed out: none is free a second time, although nobody listens there yet.
+var given sync.Map
+
+// FreePort finds a loopback port that nothing listens on and that it has not returned before.
 func FreePort() (int, error) {
 	var err error
 	for range portTries {
 		port := portMin + rand.IntN(portMax-portMin)
 		var l net.Listener
 		if l, err = net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port))); err == nil {
-			return port, l.Close()
+			if _, taken := given.LoadOrStore(port, true); !taken {
+				return port, l.Close()
+			}
+			err = l.Close()
 		}
 	}
 	return 0, fmt.Errorf("no free port: %w", err)
