@@ -18,14 +18,7 @@ func (c *testCluster) writeMuch(first, n int) (want []string) {
 	c.t.Helper()
 	for i := first; i < first+n; i++ {
 		v := fmt.Sprintf("v%d %s", i, strings.Repeat("x", 40<<10))
-		until(c.t, "commit", func() bool {
-			switch err := c.leader().propose(v, uint64(i)); {
-			case errors.Is(err, ErrLeadershipLost):
-				return slices.Contains(c.leader().values(), v)
-			default:
-				return err == nil
-			}
-		})
+		c.commit(v, i)
 		want = append(want, v)
 	}
 	return want

@@ -39,16 +39,14 @@ func rewriteFront(l *aof.Log, index uint64) error {
 // dropFront writes until the leader has sealed a segment, makes the checkpoint there, and drops everything before.
 func (c *testCluster) dropFront(want []string, drop func(*aof.Log, uint64) error) []string {
 	c.t.Helper()
-	l := c.leader()
-	before := l.log.Stats().Rolls.Load()
+	rolls := &c.leader().log.Stats().Rolls
 	big := strings.Repeat("x", 40<<10)
-	for l.log.Stats().Rolls.Load() < before+3 {
+	for enough := rolls.Load() + 3; rolls.Load() < enough; {
 		v := big + string(rune('a'+len(want)%26))
-		if err := l.propose(v, uint64(len(want))); err != nil {
-			c.t.Fatal(err)
-		}
+		c.commit(v, len(want))
 		want = append(want, v)
 	}
+	l := c.leader()
 	until(c.t, "a sealed segment", func() bool { return l.sealed.Load() > 0 && l.node.AwaitApplied(l.sealed.Load(), nil) })
 	index := l.sealed.Load()
 	if err := l.log.WriteCheckpoint(index, []byte("state")); err != nil {
@@ -126,9 +124,7 @@ func tooFarBehind(t *testing.T, drop func(*aof.Log, uint64) error) {
 	if got := away.values(); len(got) == 0 || got[len(got)-1] != want[len(want)-1] {
 		t.Fatal("has not the end of the log")
 	}
-	if err := c.leader().propose("after", uint64(len(want))); err != nil {
-		t.Fatal(err)
-	}
+	c.commit("after", len(want))
 	until(t, "what comes after", func() bool { got := away.values(); return got[len(got)-1] == "after" })
 }
 
@@ -188,9 +184,7 @@ func TestALeaderMakesFilesWhenTheyAreNeeded(t *testing.T) {
 	}
 	away.start(false)
 	until(t, "the rest", func() bool { return away.node.Applied() >= first.node.Applied() })
-	if err := c.leader().propose("after", uint64(len(want))); err != nil {
-		t.Fatal(err)
-	}
+	c.commit("after", len(want))
 	until(t, "what comes after", func() bool { got := away.values(); return len(got) > 0 && got[len(got)-1] == "after" })
 }
 

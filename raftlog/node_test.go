@@ -231,19 +231,25 @@ func (c *testCluster) write(first, n int) (want []string) {
 	c.t.Helper()
 	for i := first; i < first+n; i++ {
 		v := fmt.Sprintf("v%d", i)
-		until(c.t, "commit of "+v, func() bool {
-			err := c.leader().propose(v, uint64(i))
-			switch {
-			case errors.Is(err, ErrLeadershipLost): // the next leader knows what became of it
-				return slices.Contains(c.leader().values(), v)
-			case err != nil && !errors.Is(err, ErrNotLeader):
-				c.t.Fatal(err)
-			}
-			return err == nil
-		})
+		c.commit(v, i)
 		want = append(want, v)
 	}
 	return want
+}
+
+// commit appends a value at offset, whoever leads and however long a leader cannot take it.
+func (c *testCluster) commit(v string, offset int) {
+	c.t.Helper()
+	until(c.t, fmt.Sprint("the commit at ", offset), func() bool {
+		err := c.leader().propose(v, uint64(offset))
+		switch {
+		case errors.Is(err, ErrLeadershipLost): // the next leader knows what became of it
+			return slices.Contains(c.leader().values(), v)
+		case err != nil && !errors.Is(err, ErrNotLeader) && !errors.Is(err, aof.ErrBusy):
+			c.t.Fatal(err)
+		}
+		return err == nil
+	})
 }
 
 func (c *testCluster) agree(want []string) {
