@@ -24,22 +24,24 @@ func Reference() []byte { return reference() }
 
 // The document is part of the program, so one that does not decode is a bug.
 var (
-	openAPI = sync.OnceValue(func() []byte {
-		var document any
-		if err := yaml.Unmarshal(source, &document); err != nil {
+	document = sync.OnceValue(func() *yaml.Node {
+		var d yaml.Node
+		if err := yaml.Unmarshal(source, &d); err != nil || len(d.Content) != 1 {
 			panic(fmt.Sprintf("bug: openapi.yaml: %v", err))
 		}
-		out, err := json.Marshal(document)
+		return d.Content[0]
+	})
+	openAPI = sync.OnceValue(func() []byte {
+		var d any
+		err := document().Decode(&d)
+		if err != nil {
+			panic(fmt.Sprintf("bug: openapi.yaml: %v", err))
+		}
+		out, err := json.Marshal(d)
 		if err != nil {
 			panic(fmt.Sprintf("bug: openapi.yaml: %v", err))
 		}
 		return out
 	})
-	reference = sync.OnceValue(func() []byte {
-		var document yaml.Node
-		if err := yaml.Unmarshal(source, &document); err != nil || len(document.Content) != 1 {
-			panic(fmt.Sprintf("bug: openapi.yaml: %v", err))
-		}
-		return render(node{document.Content[0]})
-	})
+	reference = sync.OnceValue(func() []byte { return render(node{document()}) })
 )

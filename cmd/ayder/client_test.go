@@ -41,7 +41,7 @@ func mustAsk(t *testing.T, addr, input string, args ...string) string {
 }
 
 func TestClientProducesAndConsumesLines(t *testing.T) {
-	s := startServer(t, proc.Options{})
+	s := proc.Run(t, proc.Options{})
 	mustAsk(t, s.Addr, "", "topic", "create", "lines", "--partitions", "1")
 	var lines []string
 	for i := range 2500 {
@@ -66,7 +66,7 @@ func TestClientProducesAndConsumesLines(t *testing.T) {
 
 // Repeating a run with a prefix of one's own appends nothing, whatever the input's speed.
 func TestClientRepeatsARunWithoutDuplicates(t *testing.T) {
-	s := startServer(t, proc.Options{})
+	s := proc.Run(t, proc.Options{})
 	input := strings.Repeat("x\n", 950)
 	for range 3 {
 		mustAsk(t, s.Addr, input, "produce", "once", "--partition", "0", "--batch", "100", "--idempotency-prefix", "run-1")
@@ -78,7 +78,7 @@ func TestClientRepeatsARunWithoutDuplicates(t *testing.T) {
 
 // Messages with keys keep their order within a key, and all of a key are in one partition.
 func TestClientSplitsKeys(t *testing.T) {
-	s := startServer(t, proc.Options{})
+	s := proc.Run(t, proc.Options{})
 	var input strings.Builder
 	for i := range 300 {
 		fmt.Fprintf(&input, "key%d:%06d\n", i%7, i)
@@ -112,7 +112,7 @@ func TestClientSplitsKeys(t *testing.T) {
 }
 
 func TestClientSendsFilesWhole(t *testing.T) {
-	s := startServer(t, proc.Options{})
+	s := proc.Run(t, proc.Options{})
 	file := filepath.Join(t.TempDir(), "message")
 	body := bytes.Repeat([]byte("a\x00\n\xff"), 50_000)
 	if err := os.WriteFile(file, body, 0o600); err != nil {
@@ -129,7 +129,7 @@ func TestClientSendsFilesWhole(t *testing.T) {
 
 // A topic that is in memory only takes no idempotency keys; the client finds out by itself.
 func TestClientProducesToRocketTopics(t *testing.T) {
-	s := startServer(t, proc.Options{})
+	s := proc.Run(t, proc.Options{})
 	mustAsk(t, s.Addr, "", "topic", "create", "r", "--mode", "rocket", "--partitions", "1")
 	mustAsk(t, s.Addr, "a\nb\n", "produce", "r")
 	mustAsk(t, s.Addr, "k=c\n", "produce", "r", "--key-separator", "=", "--json-answer")
@@ -142,7 +142,7 @@ func TestClientProducesToRocketTopics(t *testing.T) {
 }
 
 func TestClientExitCodes(t *testing.T) {
-	s := startServer(t, proc.Options{})
+	s := proc.Run(t, proc.Options{})
 	mustAsk(t, s.Addr, "", "topic", "create", "t", "--partitions", "2")
 	for _, c := range []struct {
 		code int
@@ -179,7 +179,7 @@ func TestClientExitCodes(t *testing.T) {
 
 // The server is killed and comes back while lines are sent: nothing is missing and nothing is there twice.
 func TestClientOutlivesAKilledServer(t *testing.T) {
-	s := startServer(t, proc.Options{})
+	s := proc.Run(t, proc.Options{})
 	mustAsk(t, s.Addr, "", "topic", "create", "t", "--partitions", "1")
 	in, out := io.Pipe()
 	var said bytes.Buffer
@@ -196,11 +196,7 @@ func TestClientOutlivesAKilledServer(t *testing.T) {
 		}
 		if i%200 == 100 {
 			mustKill(t, s)
-			again, err := proc.Start(proc.Options{Bin: s.Bin, Dir: s.Dir, Port: portOf(s.Addr)})
-			if err != nil {
-				t.Fatal(err)
-			}
-			s = again
+			s = s.Again(t)
 		}
 	}
 	out.Close()
@@ -228,7 +224,7 @@ func TestClientFollowsRedirects(t *testing.T) {
 }
 
 func TestClientKeepsKeysAndValues(t *testing.T) {
-	s := startServer(t, proc.Options{})
+	s := proc.Run(t, proc.Options{})
 	binary := "\x00\xff\n" + strings.Repeat("v", 100_000)
 	mustAsk(t, s.Addr, binary, "kv", "put", "n", "dir/with space/meta")
 	if got := mustAsk(t, s.Addr, "", "kv", "get", "n", "dir/with space/meta"); got != binary {
@@ -262,25 +258,4 @@ func TestClientListsItsCommands(t *testing.T) {
 	if words := cli.Words(); !slices.IsSorted(words) && len(words) != 5 {
 		t.Errorf("the commands begin with %v", words)
 	}
-}
-
-// startServer starts a server for the length of the test.
-func startServer(t *testing.T, o proc.Options) *proc.Server {
-	t.Helper()
-	if o.Bin == "" {
-		o.Bin = proc.Binary(t)
-	}
-	if o.Dir == "" {
-		o.Dir = t.TempDir()
-	}
-	s, err := proc.Start(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if s.Alive() {
-			mustStop(t, s)
-		}
-	})
-	return s
 }

@@ -329,15 +329,21 @@ func follow(addr, method, target string, body []byte) (r proc.Response, err erro
 }
 
 func followFor(patience time.Duration, addr, method, target string, body []byte) (r proc.Response, err error) {
-	for range 4 {
+	return redirected(addr, func(addr string) (r proc.Response, err error) {
 		c, err := proc.Dial(addr)
 		if err != nil {
 			return r, err
 		}
+		defer c.Close()
 		c.Timeout = patience
-		r, err = c.Do(method, target, body)
-		c.Close()
-		if err != nil || r.Status != 307 {
+		return c.Do(method, target, body)
+	})
+}
+
+// redirected asks at addr, and wherever the answer points to.
+func redirected(addr string, ask func(addr string) (proc.Response, error)) (r proc.Response, err error) {
+	for range 4 {
+		if r, err = ask(addr); err != nil || r.Status != 307 {
 			return r, err
 		}
 		u, err := url.Parse(r.Header.Get("Location"))

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/url"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -45,18 +44,8 @@ type keptConn struct {
 }
 
 // do asks a node, and goes where it redirects to.
-func (k *keeper) do(addr, target string, body []byte) (r proc.Response, err error) {
-	for range 4 {
-		if r, err = k.once(addr, target, body); err != nil || r.Status != 307 {
-			return r, err
-		}
-		u, err := url.Parse(r.Header.Get("Location"))
-		if err != nil {
-			return r, err
-		}
-		addr = u.Host
-	}
-	return r, nil
+func (k *keeper) do(addr, target string, body []byte) (proc.Response, error) {
+	return redirected(addr, func(addr string) (proc.Response, error) { return k.once(addr, target, body) })
 }
 
 func (k *keeper) once(addr, target string, body []byte) (proc.Response, error) {

@@ -120,7 +120,7 @@ type documentTest struct {
 }
 
 func TestOpenAPIDocument(t *testing.T) {
-	s := startServer(t, proc.Options{Env: []string{"RF_BEARER_TOKENS=dev:reader@read:writer@write"}})
+	s := proc.Run(t, proc.Options{Env: []string{"RF_BEARER_TOKENS=dev:reader@read:writer@write"}})
 	c, err := proc.Dial(s.Addr)
 	if err != nil {
 		t.Fatal(err)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -139,9 +140,7 @@ type page struct {
 // read prints a partition's messages until its end, the limit, or for ever.
 func (c *consumer) read(partition uint32) error {
 	query := url.Values{"encoding": {"b64"}, "limit": {strconv.Itoa(pageMessages)}, "max_bytes": {strconv.Itoa(pageBytes)}}
-	for name, values := range c.query {
-		query[name] = values
-	}
+	maps.Copy(query, c.query)
 	path := fmt.Sprintf("/broker/consume/%s/%s/%d", segment(c.topic), segment(c.group), partition)
 	for {
 		var pg page
@@ -174,7 +173,11 @@ func (c *consumer) show(messages []message) error {
 	printed, err := c.write(messages)
 	if n := len(printed); n > 0 && c.commit {
 		last := printed[n-1]
-		if err := c.s.commit(c.group, c.topic, last.Partition, last.Offset+1); err != nil {
+		q, err := commitCall(c.group, c.topic, last.Partition, last.Offset+1)
+		if err == nil {
+			_, _, err = c.s.client.do(c.s.ctx, q)
+		}
+		if err != nil {
 			return fmt.Errorf("commit: %w", err)
 		}
 	}

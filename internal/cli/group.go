@@ -1,7 +1,7 @@
 package cli
 
 import (
-	"fmt"
+	"encoding/json"
 	"net/http"
 	"strconv"
 	"strings"
@@ -43,7 +43,11 @@ func groupCommit(*pflag.FlagSet) func(*session, []string) error {
 		if err != nil {
 			return usagef("OFFSET: %v", err)
 		}
-		return s.post("/broker/commit", map[string]any{"group": args[0], "topic": args[1], "partition": partition, "offset": offset})
+		q, err := commitCall(args[0], args[1], uint32(partition), offset)
+		if err != nil {
+			return err
+		}
+		return s.printAnswer(q)
 	}
 }
 
@@ -85,9 +89,8 @@ func groupDelete(*pflag.FlagSet) func(*session, []string) error {
 	}
 }
 
-// commit moves a group on; offset is the next one to read.
-func (s *session) commit(group, topic string, partition uint32, offset uint64) error {
-	body := fmt.Appendf(nil, `{"group":%q,"topic":%q,"partition":%d,"offset":%d}`, group, topic, partition, offset)
-	_, _, err := s.client.do(s.ctx, call{method: http.MethodPost, path: "/broker/commit", body: body, repeat: true})
-	return err
+// commitCall moves a group on; offset is the next one to read. A second time changes nothing.
+func commitCall(group, topic string, partition uint32, offset uint64) (call, error) {
+	body, err := json.Marshal(map[string]any{"group": group, "topic": topic, "partition": partition, "offset": offset})
+	return call{method: http.MethodPost, path: "/broker/commit", body: body, repeat: true}, err
 }

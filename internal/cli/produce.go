@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"os"
@@ -191,9 +192,7 @@ func (p *producer) send(lines [][]byte, n int) error {
 
 // request makes the n-th request of the run, and prints the answer if the user wants them.
 func (p *producer) request(action string, n int, body []byte, more url.Values) error {
-	for name, values := range p.query {
-		more[name] = values
-	}
+	maps.Copy(more, p.query)
 	q := call{method: http.MethodPost, path: "/broker/topics/" + segment(p.topic) + action, query: more, body: body, header: p.header}
 	answer, err := p.once(q, n)
 	if err != nil || !p.s.json {
