@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"ayder/engine"
+	"ayder/internal/jsonscan"
 	"ayder/internal/record"
 )
 
@@ -353,10 +354,10 @@ func appendHeaders(b, headers []byte) []byte {
 
 func appendHeader(b, name, value []byte) []byte {
 	if utf8.Valid(value) {
-		b = append(appendJSONString(b, name), ':')
-		return appendJSONString(b, value)
+		b = append(jsonscan.AppendString(b, name), ':')
+		return jsonscan.AppendString(b, value)
 	}
-	b = appendJSONString(b, append(bytes.Clone(name), "_b64"...))
+	b = jsonscan.AppendString(b, append(bytes.Clone(name), "_b64"...))
 	b = append(b, ':', '"')
 	b = base64.StdEncoding.AppendEncode(b, value)
 	return append(b, '"')

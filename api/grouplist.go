@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"ayder/engine"
+	"ayder/internal/jsonscan"
 )
 
 // Listing and describing groups. What a group has committed is spread over the loops of its partitions, who is a
@@ -152,7 +153,7 @@ func memberTopics(m *engine.Membership, x *exchange) (topics []string) {
 
 func appendSummary(b []byte, name string, s *summary, m *engine.Membership) []byte {
 	b = append(b, `{"group":`...)
-	b = appendJSONString(b, []byte(name))
+	b = jsonscan.AppendString(b, []byte(name))
 	b = append(b, `,"state":"`...)
 	b = append(b, groupState(m)...)
 	b = append(b, `","topics":`...)
@@ -183,7 +184,7 @@ func appendStrings(b []byte, list []string) []byte {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = appendJSONString(b, []byte(s))
+		b = jsonscan.AppendString(b, []byte(s))
 	}
 	return append(b, ']')
 }
@@ -241,7 +242,7 @@ func (l *loop) finishGroup(x *exchange, group string, m *engine.Membership, foun
 	truncated := len(found) > groupPartitionsMax
 	found = found[:min(len(found), groupPartitionsMax)]
 	b := append(l.body[:0], `{"ok":true,"group":`...)
-	b = appendJSONString(b, []byte(group))
+	b = jsonscan.AppendString(b, []byte(group))
 	b = append(b, `,"state":"`...)
 	b = append(append(b, groupState(m)...), '"')
 	if m != nil {
@@ -276,7 +277,7 @@ func appendMembers(b []byte, m *engine.Membership) []byte {
 			b = append(b, ',')
 		}
 		b = append(b, `{"member":`...)
-		b = appendJSONString(b, []byte(members[i].ID))
+		b = jsonscan.AppendString(b, []byte(members[i].ID))
 		b = appendMember(b, "session_ms", uint64(members[i].SessionMs))
 		b = append(b, `,"topics":`...)
 		b = appendStrings(b, members[i].Topics)
@@ -299,5 +300,5 @@ func (g *progress) appendTo(b []byte, behind uint64, last bool) []byte {
 		return append(b, `,"member":null}`...)
 	}
 	b = append(b, `,"member":`...)
-	return append(appendJSONString(b, []byte(g.member)), '}')
+	return append(jsonscan.AppendString(b, []byte(g.member)), '}')
 }

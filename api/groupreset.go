@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"ayder/engine"
+	"ayder/internal/jsonscan"
 	"ayder/internal/record"
 )
 
@@ -302,9 +303,9 @@ func (s *span) find(r Reader, timeMs uint64) (offset uint64, err error) {
 
 func (l *loop) resetDone(x *exchange, topic string, partitions uint32) (reply, error) {
 	b := append(l.body[:0], `{"ok":true,"group":`...)
-	b = appendJSONString(b, x.args.group)
+	b = jsonscan.AppendString(b, x.args.group)
 	b = append(b, `,"topic":`...)
-	b = appendJSONString(b, []byte(topic))
+	b = jsonscan.AppendString(b, []byte(topic))
 	b = append(b, `,"partitions":[`...)
 	n := 0
 	for i := range partitions {

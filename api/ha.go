@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"ayder/httpparse"
+
+	"ayder/internal/jsonscan"
 )
 
 // The cluster as a node sees it: /metrics_ha and what /ready says about it.
@@ -191,7 +193,7 @@ func (st *ClusterStatus) appendJSON(b []byte) []byte {
 	if st.LeaderID == "" {
 		b = append(b, `null`...)
 	} else {
-		b = appendJSONString(append(b, `{"node_id":`...), []byte(st.LeaderID))
+		b = jsonscan.AppendString(append(b, `{"node_id":`...), []byte(st.LeaderID))
 		b = appendStringMember(b, "http_addr", st.LeaderHTTPAddr)
 		b = appendStringMember(b, "https_addr", st.LeaderHTTPSAddr)
 		b = append(b, '}')
@@ -215,7 +217,7 @@ func (st *ClusterStatus) appendPeers(b []byte) []byte {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = appendJSONString(append(b, `{"node_id":`...), []byte(p.ID))
+		b = jsonscan.AppendString(append(b, `{"node_id":`...), []byte(p.ID))
 		b = appendStringMember(b, "raft_addr", p.RaftAddr)
 		b = appendStringMember(b, "http_addr", p.HTTPAddr)
 		b = appendStringMember(b, "https_addr", p.HTTPSAddr)
@@ -241,7 +243,7 @@ func (st *ClusterStatus) appendPeers(b []byte) []byte {
 // appendStringMember appends `,"name":"value"`.
 func appendStringMember(b []byte, name, value string) []byte {
 	b = append(append(append(b, ',', '"'), name...), '"', ':')
-	return appendJSONString(b, []byte(value))
+	return jsonscan.AppendString(b, []byte(value))
 }
 
 // appendBoolMember appends `,"name":value`.

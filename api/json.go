@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"ayder/internal/jsonscan"
 )
 
 // JSON in and out. Bodies of commands are small and rare, so encoding/json reads them, strictly: one value, no
@@ -27,9 +29,9 @@ func decodeJSON(body []byte, v any, fields []string) error {
 	if len(body) == 0 {
 		return errBadJSON.with("the request body is empty")
 	}
-	var s jsonScanner
-	if s.valid(body) {
-		if err := s.checkFields(body, fields); err != nil {
+	var s jsonscan.Scanner
+	if s.Valid(body) {
+		if err := checkFields(&s, body, fields); err != nil {
 			return err
 		}
 	}
@@ -57,9 +59,9 @@ func fieldsOf(v any) (names []string) {
 
 // checkFields wants every member of the valid object b to be one of fields, spelled like that, and to
 // occur once. encoding/json would take "Name" for "name", and the last of two.
-func (s *jsonScanner) checkFields(b []byte, fields []string) error {
+func checkFields(s *jsonscan.Scanner, b []byte, fields []string) error {
 	seen := make([]bool, len(fields))
-	for name, rest := s.member(b, skipSpace(b, 0)); name != nil; name, rest = s.member(b, rest) {
+	for name, rest := s.Member(b, jsonscan.SkipSpace(b, 0)); name != nil; name, rest = s.Member(b, rest) {
 		var text string
 		if err := json.Unmarshal(name, &text); err != nil {
 			return errBadJSON.with("%v", err)
@@ -78,34 +80,6 @@ func (s *jsonScanner) checkFields(b []byte, fields []string) error {
 
 func sortedKeys(m map[string]string) []string { return slices.Sorted(maps.Keys(m)) }
 
-const hexDigits = "0123456789abcdef"
-
-// appendJSONString appends s as a JSON string. s must be valid UTF-8 where the answer has to be.
-func appendJSONString(b, s []byte) []byte {
-	b = append(b, '"')
-	from := 0
-	for i := plain(s, 0); i < len(s); i = plain(s, from) {
-		b = appendEscape(append(b, s[from:i]...), s[i])
-		from = i + 1
-	}
-	return append(append(b, s[from:]...), '"')
-}
-
-// appendEscape appends a byte that cannot stand for itself.
-func appendEscape(b []byte, c byte) []byte {
-	switch c {
-	case '"', '\\':
-		return append(b, '\\', c)
-	case '\n':
-		return append(b, '\\', 'n')
-	case '\r':
-		return append(b, '\\', 'r')
-	case '\t':
-		return append(b, '\\', 't')
-	}
-	return append(b, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
-}
-
 // appendBytes appends `"name":"text"`, or `"name_b64":"base64"` when asked to or when the bytes
 // are not UTF-8, so that nothing is ever altered.
 func appendBytes(b []byte, name string, v []byte, b64 bool) []byte {
@@ -117,5 +91,5 @@ func appendBytes(b []byte, name string, v []byte, b64 bool) []byte {
 		return append(b, '"')
 	}
 	b = append(b, '"', ':')
-	return appendJSONString(b, v)
+	return jsonscan.AppendString(b, v)
 }

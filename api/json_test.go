@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"ayder/internal/jsonscan"
 )
 
 func TestDecodeJSON(t *testing.T) {
@@ -82,12 +84,12 @@ func TestDecodeCommandIsBounded(t *testing.T) {
 	}
 }
 
-// checkString wants appendJSONString to be the inverse of decoding, for text, and to stay inside
+// checkString wants jsonscan.AppendString to be the inverse of decoding, for text, and to stay inside
 // its quotes for any bytes.
 func checkString(t *testing.T, s []byte) {
 	t.Helper()
-	out := appendJSONString([]byte("x"), s)[1:]
-	if !json.Valid(out) || !(&jsonScanner{}).valid(out) {
+	out := jsonscan.AppendString([]byte("x"), s)[1:]
+	if !json.Valid(out) || !(&jsonscan.Scanner{}).Valid(out) {
 		t.Fatalf("%q is rendered as %q, which is not JSON", s, out)
 	}
 	var back string

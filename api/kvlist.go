@@ -5,6 +5,7 @@ import (
 	"unicode/utf8"
 
 	"ayder/engine"
+	"ayder/internal/jsonscan"
 )
 
 // Listing a namespace, a page at a time, in the order of the keys' bytes. A page is what the shard has at one moment; between
@@ -86,7 +87,7 @@ func appendKey(b []byte, name string, key []byte) []byte {
 	b = append(b, name...)
 	if utf8.Valid(key) {
 		b = append(b, '"', ':')
-		return appendJSONString(b, key)
+		return jsonscan.AppendString(b, key)
 	}
 	b = append(b, `_b64":"`...)
 	return append(appendBase64(b, key), '"')

@@ -1,6 +1,10 @@
 package api
 
-import "slices"
+import (
+	"slices"
+
+	"ayder/internal/jsonscan"
+)
 
 // Requests that not every node may serve.
 //
@@ -141,6 +145,6 @@ func (l *loop) redirect(x *exchange) *Error {
 	}
 	e := *errRedirect
 	e.Header = "Location: " + location + "\r\n"
-	e.Fields = `,"leader":` + string(appendJSONString(nil, []byte(leader)))
+	e.Fields = `,"leader":` + string(jsonscan.AppendString(nil, []byte(leader)))
 	return &e
 }

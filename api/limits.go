@@ -26,7 +26,6 @@ const (
 	inlineLinesBytes  = 32 << 10         // a larger NDJSON body is checked off the loop
 	ndjsonLinesMax    = 1_000_000        // messages in one NDJSON request
 	jsonBodyMax       = 64 << 10         // a JSON command
-	jsonDepthMax      = 10_000           // levels of nesting in an NDJSON line, as in encoding/json
 	timeoutMsMax      = 600_000          // timeout_ms
 	bodyRateMin       = 16 << 10         // bytes a second: a body that comes slower is given up
 	closeIdleEvery    = time.Second      // while draining

@@ -8,6 +8,7 @@ import (
 	"strconv"
 
 	"ayder/engine"
+	"ayder/internal/jsonscan"
 	"ayder/internal/record"
 )
 
@@ -227,9 +228,9 @@ func (l *loop) assignment(x *exchange, member []byte) (reply, error) {
 		return reply{}, errUnknownMember
 	}
 	b := append(l.body[:0], `{"ok":true,"group":`...)
-	b = appendJSONString(b, x.args.group)
+	b = jsonscan.AppendString(b, x.args.group)
 	b = append(b, `,"member":`...)
-	b = appendJSONString(b, member)
+	b = jsonscan.AppendString(b, member)
 	b = appendMember(b, "session_ms", uint64(have.SessionMs))
 	b = appendMember(b, "heartbeat_ms", heartbeatMs(m, have))
 	b = appendAssignment(b, m, i)
@@ -273,7 +274,7 @@ func appendShares(b []byte, m *engine.Membership, member int, kept bool) []byte 
 // appendPlace renders `"topic":"t","partition":0`.
 func appendPlace(b []byte, topic string, partition uint32) []byte {
 	b = append(b, `"topic":`...)
-	b = appendJSONString(b, []byte(topic))
+	b = jsonscan.AppendString(b, []byte(topic))
 	b = append(b, `,"partition":`...)
 	return strconv.AppendUint(b, uint64(partition), 10)
 }

@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"ayder/engine"
+	"ayder/internal/jsonscan"
 	"ayder/internal/record"
 )
 
@@ -136,7 +137,7 @@ func nextLine(b []byte) (line, rest []byte) {
 
 // checkLines counts the lines of an NDJSON body and verifies that each is one JSON value.
 func checkLines(body []byte) (n int, err error) {
-	var scanner jsonScanner
+	var scanner jsonscan.Scanner
 	number := 0
 	for rest := body; len(rest) > 0; {
 		var line []byte
@@ -145,7 +146,7 @@ func checkLines(body []byte) (n int, err error) {
 		if len(line) == 0 {
 			continue
 		}
-		if !scanner.valid(line) {
+		if !scanner.Valid(line) {
 			return 0, errBadNDJSON.with("line %d is not one JSON value; nothing was appended", number)
 		}
 		if n++; n > ndjsonLinesMax {

@@ -4,6 +4,8 @@ import (
 	"strconv"
 
 	"ayder/internal/timing"
+
+	"ayder/internal/jsonscan"
 )
 
 // Rendering: status line, Date, length, Server-Timing, body, in one pass into the connection's output.
@@ -135,7 +137,7 @@ func appendError(b []byte, e *Error) []byte {
 	b = append(b, `{"ok":false,"error":"`...)
 	b = append(b, e.Code...)
 	b = append(b, `","message":`...)
-	b = appendJSONString(b, []byte(e.Message))
+	b = jsonscan.AppendString(b, []byte(e.Message))
 	b = append(b, e.Fields...)
 	b = append(b, `,"docs":"/docs/errors#`...)
 	b = append(b, e.Code...)

@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"ayder/engine"
+	"ayder/internal/jsonscan"
 	"ayder/internal/record"
 )
 
@@ -255,7 +256,7 @@ func appendRetention(b []byte, e *engine.Engine, u *engine.RetentionUpdate) []by
 			}
 		}
 	}
-	b = appendJSONString(append(b, `{"ok":true,"topic":`...), name)
+	b = jsonscan.AppendString(append(b, `{"ok":true,"topic":`...), name)
 	if u.Scope == engine.OnePartition {
 		b = appendMember(b, "partition", uint64(u.Partition))
 	}

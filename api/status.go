@@ -5,6 +5,7 @@ import (
 
 	"ayder/engine"
 	"ayder/internal/auth"
+	"ayder/internal/jsonscan"
 	"ayder/internal/metrics"
 	"ayder/internal/timing"
 )
@@ -28,7 +29,7 @@ func ready(l *loop, _ *exchange) (reply, error) {
 		return reply{status: 200, body: l.body}, nil
 	}
 	b := append(l.body[:0], `{"ready":false,"reason":`...)
-	b = appendJSONString(b, []byte(reason))
+	b = jsonscan.AppendString(b, []byte(reason))
 	l.body = append(b, '}')
 	return reply{status: 503, header: "Retry-After: 1\r\n", body: l.body}, nil
 }

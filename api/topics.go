@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"ayder/engine"
+	"ayder/internal/jsonscan"
 )
 
 // Topics: create, list, describe, delete, add partitions. A change is a command in the log like a message: it is answered when it is
@@ -100,7 +101,7 @@ func topicError(err error, spec *engine.TopicSpec) error {
 // appendTopic is the answer to a created topic.
 func appendTopic(b, name []byte, partitions uint32) []byte {
 	b = append(b, `{"ok":true,"topic":`...)
-	b = appendJSONString(b, name)
+	b = jsonscan.AppendString(b, name)
 	b = appendMember(b, "partitions", uint64(partitions))
 	return append(b, '}')
 }
@@ -134,7 +135,7 @@ func listTopics(l *loop, x *exchange) (reply, error) {
 func appendTopicSettings(b []byte, t *engine.Topic) []byte {
 	spec := t.Spec()
 	b = append(b, `"topic":`...)
-	b = appendJSONString(b, []byte(spec.Name))
+	b = jsonscan.AppendString(b, []byte(spec.Name))
 	b = appendMember(b, "partitions", uint64(spec.Partitions))
 	b = append(b, `,"mode":"`...)
 	b = append(b, spec.Mode.String()...)
@@ -189,7 +190,7 @@ func deleteTopic(l *loop, x *exchange) (reply, error) {
 	}
 	name := bytes.Clone(x.args.topic)
 	return l.await(x, change, func(b []byte) []byte {
-		b = appendJSONString(append(b, `{"ok":true,"topic":`...), name)
+		b = jsonscan.AppendString(append(b, `{"ok":true,"topic":`...), name)
 		return append(b, `,"deleted":true}`...)
 	}), nil
 }

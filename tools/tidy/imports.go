@@ -23,7 +23,7 @@ var arrows = map[string][]string{
 	// inside.
 	"api": {
 		"engine", "netpoll", "httpparse", "docs",
-		"internal/auth", "internal/console", "internal/metrics", "internal/query", "internal/timing", "internal/record",
+		"internal/auth", "internal/console", "internal/metrics", "internal/jsonscan", "internal/query", "internal/schema", "internal/timing", "internal/record",
 	},
 	// The state machine: no disk, socket, Raft, clock or goroutine.
 	"engine": {"internal/record"},
@@ -46,7 +46,9 @@ var arrows = map[string][]string{
 	"internal/config":      {},
 	"internal/auth":        {},
 	"internal/console":     {},
-	"internal/query":       {"internal/record"}, // reads stored messages
+	"internal/jsonscan":    {},
+	"internal/query":       {"internal/jsonscan"},                   // records in, rows out
+	"internal/schema":      {"internal/query", "internal/jsonscan"}, // decodes messages for it
 	"internal/invariant":   {},
 	"internal/testkit/...": {"aof", "internal/record", "internal/uring"}, // for tests: implements aof.FS, runs real servers
 

@@ -1,4 +1,5 @@
-package api
+// Package jsonscan reads JSON in place: it validates, and finds its way.
+package jsonscan
 
 // A JSON validator for NDJSON: every line of every batch goes through it on the loop, so it is as hot as
 // the copy of the body. It accepts exactly what encoding/json.Valid accepts, nesting limit included (a
@@ -19,51 +20,54 @@ import (
 	"math/bits"
 )
 
-// jsonScanner is the memory of the validator. It may be used again and again, by one goroutine.
-type jsonScanner struct {
+// DepthMax is how many levels of nesting are taken, as in encoding/json.
+const DepthMax = 10_000
+
+// Scanner is the memory of the validator. It may be used again and again, by one goroutine.
+type Scanner struct {
 	depth int
-	kinds [jsonDepthMax/64 + 1]uint64 // bit n: level n+1 is an object
+	kinds [DepthMax/64 + 1]uint64 // bit n: level n+1 is an object
 }
 
-// valid reports whether b is one JSON value with nothing but white space around it.
-func (s *jsonScanner) valid(b []byte) bool {
-	i := s.skip(b, skipSpace(b, 0))
-	return i >= 0 && skipSpace(b, i) == len(b)
+// Valid reports whether b is one JSON value with nothing but white space around it.
+func (s *Scanner) Valid(b []byte) bool {
+	i := s.Skip(b, SkipSpace(b, 0))
+	return i >= 0 && SkipSpace(b, i) == len(b)
 }
 
-// skip reads the whole value at i and returns the index behind it, -1 if it is malformed.
-func (s *jsonScanner) skip(b []byte, i int) int {
+// Skip reads the whole value at i and returns the index behind it, -1 if it is malformed.
+func (s *Scanner) Skip(b []byte, i int) int {
 	s.depth = 0
 	i = s.value(b, i)
 	for i >= 0 && s.depth > 0 {
-		i = s.next(b, skipSpace(b, i))
+		i = s.next(b, SkipSpace(b, i))
 	}
 	return i
 }
 
-// member reads one member of an object that is known to be valid: i is where the object starts or, for the
+// Member reads one member of an object that is known to be valid: i is where the object starts or, for the
 // members after the first, what was returned as rest. The name comes with its quotes, nil when there
 // is none left or b is no object.
-func (s *jsonScanner) member(b []byte, i int) (name []byte, rest int) {
+func (s *Scanner) Member(b []byte, i int) (name []byte, rest int) {
 	if i < 0 || i >= len(b) || b[i] != '{' && b[i] != ',' {
 		return nil, -1
 	}
-	if i = skipSpace(b, i+1); b[i] != '"' {
+	if i = SkipSpace(b, i+1); b[i] != '"' {
 		return nil, -1
 	}
 	name = b[i:skipString(b, i+1)]
-	return name, skipSpace(b, s.skip(b, skipName(b, i)))
+	return name, SkipSpace(b, s.Skip(b, skipName(b, i)))
 }
 
 // value reads the value at i and returns the index behind it, -1 if it is malformed. Of an array or
 // object that is not empty it reads up to the first value inside that is a scalar or empty.
-func (s *jsonScanner) value(b []byte, i int) int {
+func (s *Scanner) value(b []byte, i int) int {
 	for i >= 0 && i < len(b) {
 		switch c := b[i]; {
 		case c == '"':
 			return skipString(b, i+1)
 		case c == '{' || c == '[':
-			i = skipSpace(b, i+1)
+			i = SkipSpace(b, i+1)
 			if i < len(b) && b[i] == c+2 { // '}' is '{'+2, ']' is '['+2
 				return s.empty(i + 1)
 			}
@@ -80,7 +84,7 @@ func (s *jsonScanner) value(b []byte, i int) int {
 }
 
 // next reads what follows a value inside an array or object: its end, or a comma and a value.
-func (s *jsonScanner) next(b []byte, i int) int {
+func (s *Scanner) next(b []byte, i int) int {
 	if i >= len(b) {
 		return -1
 	}
@@ -88,9 +92,9 @@ func (s *jsonScanner) next(b []byte, i int) int {
 	object := s.kinds[level>>6]>>(level&63)&1 == 1
 	switch c := b[i]; {
 	case c == ',' && object:
-		return s.value(b, skipName(b, skipSpace(b, i+1)))
+		return s.value(b, skipName(b, SkipSpace(b, i+1)))
 	case c == ',':
-		return s.value(b, skipSpace(b, i+1))
+		return s.value(b, SkipSpace(b, i+1))
 	case c == '}' && object || c == ']' && !object:
 		s.depth--
 		return i + 1
@@ -99,8 +103,8 @@ func (s *jsonScanner) next(b []byte, i int) int {
 }
 
 // push enters an array or object; i is returned, or -1 where that is one level too many.
-func (s *jsonScanner) push(object bool, i int) int {
-	if s.depth == jsonDepthMax {
+func (s *Scanner) push(object bool, i int) int {
+	if s.depth == DepthMax {
 		return -1
 	}
 	bit := uint64(1) << (s.depth & 63)
@@ -112,15 +116,15 @@ func (s *jsonScanner) push(object bool, i int) int {
 }
 
 // empty is push and its end in one.
-func (s *jsonScanner) empty(i int) int {
-	if s.depth == jsonDepthMax {
+func (s *Scanner) empty(i int) int {
+	if s.depth == DepthMax {
 		return -1
 	}
 	return i
 }
 
-// skipSpace returns the index of the first byte from i on that is no white space. -1 stays -1.
-func skipSpace(b []byte, i int) int {
+// SkipSpace returns the index of the first byte from i on that is no white space. -1 stays -1.
+func SkipSpace(b []byte, i int) int {
 	if i < 0 {
 		return i
 	}
@@ -135,11 +139,11 @@ func skipName(b []byte, i int) int {
 	if i < 0 || i >= len(b) || b[i] != '"' {
 		return -1
 	}
-	i = skipSpace(b, skipString(b, i+1))
+	i = SkipSpace(b, skipString(b, i+1))
 	if i < 0 || i >= len(b) || b[i] != ':' {
 		return -1
 	}
-	return skipSpace(b, i+1)
+	return SkipSpace(b, i+1)
 }
 
 const (
@@ -147,8 +151,8 @@ const (
 	highBits  = 0x80 * everyByte
 )
 
-// plain returns the index of the first byte from i on that cannot stand for itself in a string, or len(b).
-func plain(b []byte, i int) int {
+// Plain returns the index of the first byte from i on that cannot stand for itself in a string, or len(b).
+func Plain(b []byte, i int) int {
 	for ; len(b)-i >= 8; i += 8 {
 		w := binary.LittleEndian.Uint64(b[i:])
 		quote, slash := w^'"'*everyByte, w^'\\'*everyByte
@@ -167,7 +171,7 @@ func plain(b []byte, i int) int {
 // skipString returns the index behind the quote that ends the string whose first byte is at i.
 func skipString(b []byte, i int) int {
 	for i >= 0 {
-		if i = plain(b, i); i == len(b) {
+		if i = Plain(b, i); i == len(b) {
 			return -1
 		}
 		switch b[i] {

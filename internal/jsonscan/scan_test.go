@@ -1,4 +1,4 @@
-package api
+package jsonscan
 
 import (
 	"encoding/json"
@@ -19,28 +19,28 @@ var jsonTexts = []string{
 	strings.Repeat(`{"a":[`, 70) + strings.Repeat(`}]`, 70), `{"a":1,"a":2}`, `[1,"a",true,null,{"b":[]}]`,
 }
 
-func TestJSONScannerAgreesWithEncodingJSON(t *testing.T) {
-	var s jsonScanner
+func TestScannerAgreesWithEncodingJSON(t *testing.T) {
+	var s Scanner
 	for _, text := range jsonTexts {
-		if got, want := s.valid([]byte(text)), json.Valid([]byte(text)); got != want {
+		if got, want := s.Valid([]byte(text)), json.Valid([]byte(text)); got != want {
 			t.Errorf("%.80q: %v, encoding/json says %v", text, got, want)
 		}
 		for cut := range len(text) { // every beginning, then every single byte replaced
-			if b := []byte(text[:cut]); s.valid(b) != json.Valid(b) {
-				t.Errorf("%.80q: %v", b, s.valid(b))
+			if b := []byte(text[:cut]); s.Valid(b) != json.Valid(b) {
+				t.Errorf("%.80q: %v", b, s.Valid(b))
 			}
 			for _, c := range "\x00\x1f \"\\,:{}[]019.eE+-tu\x7f\x80\xff" {
 				b := []byte(text)
-				if b[cut] = byte(c); s.valid(b) != json.Valid(b) {
-					t.Errorf("%.80q: %v", b, s.valid(b))
+				if b[cut] = byte(c); s.Valid(b) != json.Valid(b) {
+					t.Errorf("%.80q: %v", b, s.Valid(b))
 				}
 			}
 		}
 	}
 }
 
-func TestJSONScannerDepth(t *testing.T) {
-	var s jsonScanner
+func TestScannerDepth(t *testing.T) {
+	var s Scanner
 	for _, pair := range [][2]string{{"[", "]"}, {`{"":`, "}"}, {`[{"":`, "}]"}} {
 		for _, inside := range []string{"", "0", "[]", "{}"} {
 			for _, depth := range []int{1, 63, 64, 65, 4999, 5000, 5001, 9999, 10000, 10001, 60000} {
@@ -48,7 +48,7 @@ func TestJSONScannerDepth(t *testing.T) {
 					continue
 				}
 				text := []byte(strings.Repeat(pair[0], depth) + inside + strings.Repeat(pair[1], depth))
-				if got, want := s.valid(text), json.Valid(text); got != want {
+				if got, want := s.Valid(text), json.Valid(text); got != want {
 					t.Errorf("%d times %s around %q: %v, encoding/json says %v", depth, pair[0], inside, got, want)
 				}
 			}
@@ -56,19 +56,19 @@ func TestJSONScannerDepth(t *testing.T) {
 	}
 }
 
-func FuzzJSONScanner(f *testing.F) {
+func FuzzScanner(f *testing.F) {
 	for _, text := range jsonTexts {
 		f.Add([]byte(text))
 	}
-	var s jsonScanner
+	var s Scanner
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if got, want := s.valid(b), json.Valid(b); got != want {
+		if got, want := s.Valid(b), json.Valid(b); got != want {
 			t.Fatalf("%q: %v, encoding/json says %v", b, got, want)
 		}
 	})
 }
 
-func BenchmarkJSON(b *testing.B) {
+func BenchmarkScanner(b *testing.B) {
 	for _, line := range []string{
 		`{"n":1}`,
 		`{"id":12345,"user":"user-7","amount":12.5,"ts":1712345678901,"tags":["a","b"],"ok":true}`,
@@ -76,10 +76,10 @@ func BenchmarkJSON(b *testing.B) {
 	} {
 		text := []byte(line)
 		b.Run(fmt.Sprintf("scanner/%d", len(text)), func(b *testing.B) {
-			var s jsonScanner
+			var s Scanner
 			b.SetBytes(int64(len(text)))
 			for b.Loop() {
-				if !s.valid(text) {
+				if !s.Valid(text) {
 					b.Fatal("invalid")
 				}
 			}
