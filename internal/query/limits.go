@@ -1,0 +1,6 @@
+package query
+
+// Limits that no setting changes.
+const (
+	pathNamesMax = 32 // names in a path
+)
