@@ -36,10 +36,13 @@ func (s *Scanner) Valid(b []byte) bool {
 }
 
 // Skip reads the whole value at i and returns the index behind it, -1 if it is malformed.
-func (s *Scanner) Skip(b []byte, i int) int {
-	s.depth = 0
+func (s *Scanner) Skip(b []byte, i int) int { return s.SkipInside(b, i, 0) }
+
+// SkipInside is Skip for a value that already is inside so many arrays and objects.
+func (s *Scanner) SkipInside(b []byte, i, depth int) int {
+	s.depth = depth
 	i = s.value(b, i)
-	for i >= 0 && s.depth > 0 {
+	for i >= 0 && s.depth > depth {
 		i = s.next(b, SkipSpace(b, i))
 	}
 	return i

@@ -7,6 +7,7 @@ import (
 	"math"
 	"strconv"
 	"time"
+	"unicode/utf8"
 
 	"ayder/internal/jsonscan"
 )
@@ -209,9 +210,17 @@ func (v Value) AppendJSON(b []byte) []byte {
 		b = base64.StdEncoding.AppendEncode(append(b, '"'), v.text)
 		return append(b, '"')
 	case JSON:
-		return append(b, v.text...)
+		return appendText(b, v.text)
 	}
 	return append(b, "null"...)
+}
+
+// appendText appends JSON text that may have strings that are not UTF-8, with U+FFFD in place of what is not.
+func appendText(b, text []byte) []byte {
+	if !utf8.Valid(text) {
+		text = bytes.ToValidUTF8(text, []byte("\uFFFD"))
+	}
+	return append(b, text...)
 }
 
 // appendFloat appends f so that it reads back as the same float64, with an exponent only where it is very large or small (ECMAScript's rule).
