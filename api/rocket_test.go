@@ -48,6 +48,9 @@ func TestRocketMessagesAreAnsweredFromMemory(t *testing.T) {
 					t.Fatal(got)
 				}
 			}
+			if _, text, _ := f.raw("GET", "/metrics", ""); strings.Contains(string(text), "ayder_rocket_memory_bytes 0\n") || !strings.Contains(string(text), "ayder_rocket_memory_bytes ") {
+				t.Error("no memory is counted")
+			}
 			// Only the topic, one range for each partition, and a commit are in the log.
 			if status, m := f.call("POST", "/broker/commit", `{"topic":"r","group":"g","partition":1,"offset":6}`); status != 200 {
 				t.Fatal(m)

@@ -134,7 +134,7 @@ func (s *Server) sample(all []snapshot, scope *auth.Scope) *metrics.Sample {
 		out.Commits = append(out.Commits, l.commits)
 	}
 	topics := s.options.Engine.Topics()
-	out.Topics, out.Keys = len(topics), s.options.Engine.KVKeys()
+	out.Topics, out.Keys, out.RocketBytes = len(topics), s.options.Engine.KVKeys(), s.options.Engine.RocketBytes()
 	for _, t := range topics {
 		if !scope.AllowsName([]byte(t.Name())) {
 			continue

@@ -44,6 +44,9 @@ type memory struct {
 	most int64
 }
 
+// RocketBytes is the memory that rocket topics take. Any goroutine may ask.
+func (e *Engine) RocketBytes() int64 { return e.memory.used.Load() }
+
 func (m *memory) full() bool { return m.used.Load() > m.most }
 
 // chunk is one block with messages in it.

@@ -85,6 +85,7 @@ var families = []family{
 
 	gauge("topics", "Topics.", func(s *Sample) float64 { return float64(s.Topics) }),
 	gauge("kv_keys", "Keys of the key-value store.", func(s *Sample) float64 { return float64(s.Keys) }),
+	gauge("rocket_memory_bytes", "Memory that the messages of rocket topics take.", func(s *Sample) float64 { return float64(s.RocketBytes) }),
 	gauge("partitions", "Partitions.", func(s *Sample) float64 { return float64(s.partitions()) }),
 	gauge("partitions_omitted", "Partitions that have no series of their own because there are too many.",
 		func(s *Sample) float64 { return float64(s.partitions() - len(shown(s.Partitions))) }),

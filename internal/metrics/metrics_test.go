@@ -27,17 +27,18 @@ func fullSample() *Sample {
 		recorder.Record(1, timing.Commit, us*1000)
 	}
 	s := &Sample{
-		Routes:     routes,
-		Counters:   []*Counters{NewCounters(len(routes)), NewCounters(len(routes))},
-		Commits:    []*CommitStats{NewCommitStats(), NewCommitStats()},
-		Timing:     recorder.Snapshot(),
-		Queues:     []Queue{{"mailbox", 0, 3}, {"mailbox", 1, 4}},
-		Partitions: []Partition{{"orders", 0, 5, 17, 1200}, {"orders", 1, 0, 2, 99}},
-		Topics:     1,
-		Keys:       7,
-		Network:    Network{Conns: 12, ConnsAccepted: 100, ConnsRefused: 1, BytesReceived: 4096, BytesSent: 8192},
-		Log:        Log{LastIndex: 20, DurableIndex: 18, DiskBytes: 64 << 20},
-		Backend:    "uring", BackendReason: "io_uring works here", Ready: true,
+		Routes:      routes,
+		Counters:    []*Counters{NewCounters(len(routes)), NewCounters(len(routes))},
+		Commits:     []*CommitStats{NewCommitStats(), NewCommitStats()},
+		Timing:      recorder.Snapshot(),
+		Queues:      []Queue{{"mailbox", 0, 3}, {"mailbox", 1, 4}},
+		Partitions:  []Partition{{"orders", 0, 5, 17, 1200}, {"orders", 1, 0, 2, 99}},
+		Topics:      1,
+		Keys:        7,
+		RocketBytes: 262144,
+		Network:     Network{Conns: 12, ConnsAccepted: 100, ConnsRefused: 1, BytesReceived: 4096, BytesSent: 8192},
+		Log:         Log{LastIndex: 20, DurableIndex: 18, DiskBytes: 64 << 20},
+		Backend:     "uring", BackendReason: "io_uring works here", Ready: true,
 	}
 	for i, c := range s.Counters {
 		c.CountRequest(0, 200)
@@ -108,6 +109,7 @@ func TestRenderedSeries(t *testing.T) {
 		"ayder_storage_failed 0\n",
 		"ayder_topics 1\n",
 		"ayder_kv_keys 7\n",
+		"ayder_rocket_memory_bytes 262144\n",
 		"ayder_partitions 2\n",
 		"ayder_partitions_omitted 0\n",
 		`ayder_partition_earliest_offset{partition="0",topic="orders"} 5`,

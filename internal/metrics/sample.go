@@ -26,6 +26,8 @@ type Sample struct {
 	Topics     int
 	Keys       int64 // of the key-value store, that live
 
+	RocketBytes int64 // memory that the messages of rocket topics take
+
 	// PartitionsTotal is how many partitions there are, if that is more than Partitions holds.
 	PartitionsTotal int
 
