@@ -96,6 +96,9 @@ func (e *Engine) apply(f *record.Frame, sec *record.Section, live bool) error {
 	if sec.Type == record.SectionGroupMembers {
 		return e.applyMembers(f, sec, live)
 	}
+	if sec.Type == record.SectionSchema {
+		return e.applySchema(f, sec, live)
+	}
 	if sec.Stream.Topic == kvTopic {
 		return e.applyKV(f, sec, live)
 	}

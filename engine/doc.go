@@ -39,6 +39,9 @@
 //	   0 kind u8 | 1 group_size u8 | 2 members u16 | 4 topics u16 | 6 zero u16 | 8 session_ms u32 | 12 zero u32 | 16 acknowledged u64
 //	   24 group | members × ( size u8 | id ) | topics × ( id u32 | partitions u32 | size u8 | name )
 //
+//	SectionSchema        stream: none; base: the schema's id
+//	   0 type u8: 1 avro, 2 proto | 1 zero u8 | 2 message_size u16 | 4 text_size u32 | 8 message | text | descriptor set
+//
 //	SectionTopicDelete   stream: the topic's id, partition 0; base 0
 //	   (empty)
 //

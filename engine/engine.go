@@ -60,6 +60,7 @@ type Engine struct {
 	memory      memory      // of rocket topics
 	replayed    uint64      // index of the last frame given to ApplyReplay
 	memberships memberships // coordinated groups; the catalogue's shard's
+	schemas     schemas
 
 	deletions atomic.Uint64 // topics deleted since the start; the shards see that they have something to give up
 	freed     atomic.Uint64 // bytes of messages that ceased to be kept since the start

@@ -28,6 +28,9 @@ var (
 	ErrFenced       = errors.New("the partition is another member's, or was given anew")
 	ErrCAS          = errors.New("the key has another cas")
 	ErrKVLimit      = errors.New("no more keys allowed in this part of the key-value store")
+	ErrSchemaType   = errors.New("a schema's type is avro or proto")
+	ErrSchemaSize   = errors.New("a schema has 1 byte to 256 KiB of text and descriptors, and a message's name of up to 1024 bytes")
+	ErrSchemaLimit  = errors.New("no more schemas allowed: there are 10000, or 64 MiB of them")
 )
 
 // What stored bytes can be wrong about. Both mean that the engine which met them must not be used further.

@@ -27,6 +27,7 @@ func extensionTable() []extension {
 		{1, captureRetention, restoreRetention},
 		{membersTag, captureMembers, restoreMembers},
 		{kvExtension, captureKV, restoreKV},
+		{schemasTag, captureSchemas, restoreSchemas},
 	}
 }
 

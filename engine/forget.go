@@ -8,7 +8,7 @@ package engine
 // leader. Forgetting walks all partitions, about 10 ms for a million of them; a list of those in flight would be
 // shorter and cost every produce something.
 
-// Forget takes back everything in flight: offsets given, idempotency keys, groups' commits, floors, changes of topics
+// Forget takes back everything in flight: offsets given, idempotency keys, groups' commits, floors, changes of topics, schemas
 // and ranges of rocket topics, whose messages are lost.
 // Batches that hold any of it must not be appended afterwards; those that were, and are committed after all, must
 // come back through ApplyCommitted.
@@ -22,6 +22,7 @@ func (s *Shard) Forget() {
 	clear(s.committing)
 	if s.number == CatalogueShard {
 		clear(s.engine.memberships.pending)
+		s.engine.schemas.flying = schemasFlying{}
 	}
 	s.forgetKV()
 	clear(s.rockets)

@@ -20,6 +20,7 @@ func FuzzRestore(f *testing.F) {
 	f.Add(EncodeCheckpoint(nil))
 	f.Add(kvWorld(f).checkpoint())
 	f.Add(changedWorld(f).checkpoint())
+	f.Add(sampleSchemas(f).checkpoint())
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if len(b) > 16<<10 { // each topic is worth up to 128 KiB of partitions
 			return
@@ -121,6 +122,7 @@ func FuzzApplyReplay(f *testing.F) {
 	f.Add(fuzzSeed(w))
 	f.Add(fuzzSeed(sampleGroups(f)))
 	f.Add(fuzzSeed(changedWorld(f)))
+	f.Add(fuzzSeed(sampleSchemas(f)))
 	f.Add(append([]byte{8, 0}, bytes.Repeat([]byte{0xff}, 8)...))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if len(b) > 8<<10 {

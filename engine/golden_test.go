@@ -8,7 +8,7 @@ import (
 	"ayder/internal/record"
 )
 
-// testdata/v1 to v3 and groups hold a log and checkpoints of former versions, and stay as they are for good: what was
+// testdata/v1 to v3, groups and schemas hold a log and checkpoints of former versions, and stay as they are for good: what was
 // written once can be read by every later version. The log is that of sampleWorld with one shard, in the form of
 // fuzzSeed; the checkpoints are of two shards. v3 is of version 2 with extension 1.
 
@@ -84,6 +84,28 @@ func TestCheckpointsOfFormerVersions(t *testing.T) {
 	sameState(t, want.e, e)
 	if !bytes.Equal(golden(t, "v3/checkpoint"), want.checkpoint()) {
 		t.Fatal("checkpoints are encoded differently now: a new version is needed")
+	}
+}
+
+// A log and a checkpoint with schemas, of sampleSchemas.
+func TestSchemasOfVersion2(t *testing.T) {
+	want := sampleSchemas(t)
+	e := New(Config{})
+	fuzzFrames(golden(t, "schemas/log"), func(f record.Frame) bool {
+		f.TimeMs = want.frame(int(f.Index)).TimeMs
+		if err := e.ApplyReplay(f); err != nil {
+			t.Fatal(err)
+		}
+		return true
+	})
+	sameState(t, want.e, e)
+	e = New(Config{})
+	if err := e.Restore(golden(t, "schemas/checkpoint")); err != nil {
+		t.Fatal(err)
+	}
+	sameState(t, want.e, e)
+	if !bytes.Equal(golden(t, "schemas/log"), fuzzSeed(want)) || !bytes.Equal(golden(t, "schemas/checkpoint"), want.checkpoint()) {
+		t.Fatal("schemas are encoded differently now: a new version is needed")
 	}
 }
 

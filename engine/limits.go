@@ -2,7 +2,12 @@ package engine
 
 import "ayder/internal/record"
 
-// Limits of what the engine accepts.
+// Limits of what the engine accepts. All are named here, with their units.
+//
+// Those that bound a request are checked where it is decided, before anything is logged. What was logged within them is
+// applied by every later version, also where a limit has been lowered since.
+
+// Limits of topics, partitions and what belongs to them.
 const (
 	NameBytesMax        = 249       // a topic's or a group's name
 	TopicPartitionsMax  = 1024      // partitions of one topic
@@ -45,6 +50,16 @@ const (
 	CoordinatedGroupsMax = 10_000    // groups with members
 	MembersTotalMax      = 100_000   // members of all groups
 	SharesTotalMax       = 1_000_000 // partitions that groups handle together, when somebody joins: 24 MB
+)
+
+// Limits of the schema registry.
+const (
+	SchemaBytesMax      = 256 << 10 // a schema's text and descriptors
+	SchemaNameBytesMax  = 1024      // the name of the message that it is about
+	SchemasMax          = 10_000    // schemas
+	SchemasTotalBytes   = 64 << 20  // of all schemas together
+	schemaListInitial   = 16        // places in the list to begin with
+	schemaFlyingInitial = 4         // the same for those in flight
 )
 
 // The prefix and the longest key together are what the encoding allows, no more and no less.

@@ -64,6 +64,8 @@ type model struct {
 	creating   map[string]*record.Batch
 	deleting   map[string]*record.Batch
 	growing    map[string]inFlight // count is the partitions
+	schemas    []string            // by id
+	schemasIn  []inFlightSchema    // flight
 	specs      map[string]TopicSpec
 	lastID     uint32
 	every      Policy
@@ -131,7 +133,9 @@ func (m *model) step() {
 	case n < 58:
 		m.resetOrDelete()
 	case n < 60:
-		m.members()
+		if m.members(); m.rng.IntN(3) == 0 {
+			m.register()
+		}
 	case n < 75:
 		m.append()
 	case n < 90:
@@ -369,6 +373,37 @@ func (m *model) members() {
 	}
 }
 
+type inFlightSchema struct {
+	text  string
+	batch *record.Batch
+}
+
+// register asks for the id of one of a few schemas.
+func (m *model) register() {
+	text := fmt.Sprint("schema", m.rng.IntN(20))
+	b := m.w.open[CatalogueShard]
+	want := Registration{Made: true, Batch: b, ID: uint32(len(m.schemas) + len(m.schemasIn) + 1)}
+	for i, f := range m.schemasIn {
+		if f.text == text {
+			want = Registration{ID: uint32(len(m.schemas) + i + 1), Batch: f.batch}
+		}
+	}
+	if i := slices.Index(m.schemas, text); i >= 0 {
+		want = Registration{ID: uint32(i + 1)}
+	}
+	got, err := m.w.coordinator().RegisterSchema(m.w.opener(), &Schema{Type: SchemaAvro, Text: text})
+	if got != want || err != nil {
+		m.fail("registration of %s: %+v %v, want %+v", text, got, err, want)
+	}
+	if got.Made {
+		m.schemasIn = append(m.schemasIn, inFlightSchema{text, b})
+		m.later(b, func(uint64) {
+			m.schemas = append(m.schemas, text)
+			m.schemasIn = slices.DeleteFunc(m.schemasIn, func(f inFlightSchema) bool { return f.text == text })
+		})
+	}
+}
+
 func (m *model) append() {
 	shard := m.rng.IntN(m.config.Shards)
 	b := m.w.open[shard]
@@ -434,6 +469,7 @@ func (m *model) forget() {
 	clear(m.creating)
 	clear(m.deleting)
 	clear(m.growing)
+	m.schemasIn = nil
 	for _, tp := range m.topics {
 		for _, mp := range tp.partitions {
 			mp.assigned = slices.Clone(mp.visible)
@@ -449,6 +485,14 @@ func (m *model) check() {
 	m.t.Helper()
 	if len(m.w.e.Topics()) != len(m.topics) {
 		m.fail("%d topics, want %d", len(m.w.e.Topics()), len(m.topics))
+	}
+	for i, text := range m.schemas {
+		if sc := m.w.e.SchemaByID(uint32(i) + 1); sc == nil || sc.Text != text {
+			m.fail("schema %d is %+v, want %q", i+1, sc, text)
+		}
+	}
+	if n := len(m.w.e.Schemas()); n != len(m.schemas) {
+		m.fail("%d schemas, want %d", n, len(m.schemas))
 	}
 	for _, g := range m.w.coordinator().Memberships() {
 		if err := g.check(); err != nil {

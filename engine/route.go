@@ -28,7 +28,7 @@ func (e *Engine) ShardsOf(f record.Frame) (set ShardSet) {
 
 // shardOf is the number of the shard that a section is for.
 func (e *Engine) shardOf(sec *record.Section) int {
-	if isCatalogue(sec.Type) || sec.Type == record.SectionGroupMembers {
+	if isCatalogue(sec.Type) || sec.Type == record.SectionGroupMembers || sec.Type == record.SectionSchema {
 		return CatalogueShard
 	}
 	return e.ShardOf(sec.Stream)

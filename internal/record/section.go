@@ -23,6 +23,8 @@ const (
 	SectionGroupReset   SectionType = 8  // a group's committed offset is set, backward too
 	SectionGroupDelete  SectionType = 9  // a group's committed offset is gone
 	SectionGroupMembers SectionType = 10 // members of a coordinated group come, go or learn of it
+
+	SectionSchema SectionType = 15 // a schema is registered
 )
 
 // 11 to 13 KV are spoken for.
