@@ -205,7 +205,7 @@ func (v Value) AppendJSON(b []byte) []byte {
 		b = time.Unix(0, v.Nanoseconds()).UTC().AppendFormat(append(b, '"'), time.RFC3339Nano)
 		return append(b, '"')
 	case String:
-		return jsonscan.AppendString(b, bytes.ToValidUTF8(v.text, []byte("\uFFFD")))
+		return jsonscan.AppendString(b, validUTF8(v.text))
 	case Bytes:
 		b = base64.StdEncoding.AppendEncode(append(b, '"'), v.text)
 		return append(b, '"')
