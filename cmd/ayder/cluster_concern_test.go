@@ -38,6 +38,7 @@ func produceOn(t *testing.T, g *group, query string) (r proc.Response, c concern
 var patientCommits = []string{"RF_COMMIT_TIMEOUT_MS=100000"}
 
 func TestWriteConcernOfARequest(t *testing.T) {
+	t.Parallel()
 	g := runGroup(t, 3, proc.Options{Env: patientCommits})
 	for query, want := range map[string]struct {
 		durable bool
@@ -62,6 +63,7 @@ func TestWriteConcernOfARequest(t *testing.T) {
 }
 
 func TestSyncAllWithANodeDown(t *testing.T) {
+	t.Parallel()
 	g := runGroup(t, 3, proc.Options{}) // with the usual patience, in which a majority surely commits
 	f := g.follower()
 	mustKill(t, f.Server)
@@ -81,6 +83,7 @@ func TestSyncAllWithANodeDown(t *testing.T) {
 }
 
 func TestWriteConcernOfTheCluster(t *testing.T) {
+	t.Parallel()
 	for concern, want := range map[int]string{1: `"durable":false`, 3: `"acked_nodes":3`} {
 		t.Run(fmt.Sprint(concern), func(t *testing.T) {
 			g := runGroup(t, 3, proc.Options{Env: append([]string{fmt.Sprintf("RF_HA_WRITE_CONCERN=%d", concern)}, patientCommits...)})
@@ -99,6 +102,7 @@ func TestWriteConcernOfTheCluster(t *testing.T) {
 // A leader without followers answers async writes as long as it leads, and no longer; what it answers so may be lost, and what it
 // answers as durable never is.
 func TestAsyncIsNotPromised(t *testing.T) {
+	t.Parallel()
 	g := runGroup(t, 3, proc.Options{})
 	want := g.putMany("concern", 0, 2)
 	leader := g.leader()

@@ -68,6 +68,7 @@ func (g *group) mustHeal(n *groupNode) {
 }
 
 func TestADamagedFollowerHealsWhileTheClusterGoesOn(t *testing.T) {
+	t.Parallel()
 	for _, how := range []string{"stopped", "killed"} {
 		t.Run(how, func(t *testing.T) {
 			g := runGroup(t, 3, proc.Options{})
@@ -101,6 +102,7 @@ func TestADamagedFollowerHealsWhileTheClusterGoesOn(t *testing.T) {
 
 // All restart, and one or two of them are damaged.
 func TestDamagedNodesAmongRestartingOnes(t *testing.T) {
+	t.Parallel()
 	for _, damaged := range []int{1, 2} {
 		t.Run([]string{"", "one", "two"}[damaged], func(t *testing.T) {
 			g := runGroup(t, 3, proc.Options{})
@@ -127,6 +129,7 @@ func TestDamagedNodesAmongRestartingOnes(t *testing.T) {
 
 // Two are damaged and the third lacks what they had confirmed: nobody leads, and each says why.
 func TestAClusterThatLostWhatItConfirmedSaysSo(t *testing.T) {
+	t.Parallel()
 	g := runGroup(t, 3, proc.Options{Args: []string{"--raft-priority-hold-ms", "3600000"}})
 	want := g.putForRot("slabs", 0, damagedSlabs)
 	g.mustAllHold("slabs", 0, want)

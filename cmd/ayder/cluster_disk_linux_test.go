@@ -81,6 +81,7 @@ func slabs(count int) (all [][]byte) {
 const overfull = (diskBytes-weightBytes)/slabBytes + 20 // slabs that are more than a small disk holds beside the weight
 
 func TestFullDiskOfAFollower(t *testing.T) {
+	t.Parallel()
 	g, small, d := runWithSmallDisk(t)
 	g.lead(g.nodes[0])
 	weight := putWeight(t, d)
@@ -96,6 +97,7 @@ func TestFullDiskOfAFollower(t *testing.T) {
 }
 
 func TestFullDiskOfTheLeader(t *testing.T) {
+	t.Parallel()
 	g, small, d := runWithSmallDisk(t)
 	g.lead(small)
 	weight := putWeight(t, d)
@@ -119,6 +121,7 @@ func TestFullDiskOfTheLeader(t *testing.T) {
 
 // Where all are full, clients are told so, with 507, and writes go on when there is room again.
 func TestFullDisksEverywhere(t *testing.T) {
+	t.Parallel()
 	g := newGroup(t, 3, proc.Options{})
 	var disks []*proc.Disk
 	for _, n := range g.nodes {

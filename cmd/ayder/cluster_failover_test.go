@@ -14,6 +14,7 @@ import (
 // Nodes that die, leave, pause and come back, under load.
 
 func TestLeaderKilledUnderLoad(t *testing.T) {
+	t.Parallel()
 	g := runGroup(t, 3, proc.Options{})
 	l := g.load("kill", 4)
 	l.more(20)
@@ -32,6 +33,7 @@ func TestLeaderKilledUnderLoad(t *testing.T) {
 }
 
 func TestFollowerCatchesUp(t *testing.T) {
+	t.Parallel()
 	g := runGroup(t, 3, proc.Options{})
 	want := g.putMany("behind", 0, 10)
 	f := g.follower()
@@ -56,6 +58,7 @@ func TestFollowerCatchesUp(t *testing.T) {
 // Every node is stopped as an operator would and started again, one after the other, while the load goes on. Every request
 // is answered in the end, nothing is lost, and every stop is clean.
 func TestRollingRestartUnderLoad(t *testing.T) {
+	t.Parallel()
 	g := runGroup(t, 3, proc.Options{})
 	l := g.load("rolling", 4)
 	for range scale(5, 1, 1) {
@@ -78,6 +81,7 @@ func TestRollingRestartUnderLoad(t *testing.T) {
 }
 
 func TestSIGTERMHandsLeadershipOver(t *testing.T) {
+	t.Parallel()
 	g := runGroup(t, 3, proc.Options{})
 	want := g.putMany("term", 0, 5)
 	handed := false
@@ -105,6 +109,7 @@ func TestSIGTERMHandsLeadershipOver(t *testing.T) {
 }
 
 func TestTransferOnDemand(t *testing.T) {
+	t.Parallel()
 	g := runGroup(t, 3, proc.Options{Args: []string{"--raft-priority-hold-ms", "3600000"}})
 	want := g.putMany("demand", 0, 3)
 	for range 2 {
@@ -123,6 +128,7 @@ func TestTransferOnDemand(t *testing.T) {
 
 // The node with the highest priority leads in the end, whoever led before it came.
 func TestHighestPriorityLeadsInTheEnd(t *testing.T) {
+	t.Parallel()
 	g := newGroup(t, 3, proc.Options{Args: []string{"--raft-priority-hold-ms", "200"}})
 	g.start(g.nodes...)
 	g.eventually("n1 leads", func() bool { return g.leader() == g.nodes[0] })
@@ -136,6 +142,7 @@ func TestHighestPriorityLeadsInTheEnd(t *testing.T) {
 // A leader that was stopped for a while believes that it leads when it goes on. What has been written meanwhile must
 // not be missing in its answers to reads that were sent, or asked for, afterwards.
 func TestPausedLeaderServesNoStaleReads(t *testing.T) {
+	t.Parallel()
 	g := runGroup(t, 3, proc.Options{})
 	g.putMany("pause", 0, 3)
 	for round := range scale(20, 3, 1) {
@@ -182,6 +189,7 @@ func TestPausedLeaderServesNoStaleReads(t *testing.T) {
 // Followers that pause are no leaders, but what they hold must be the log's beginning at any time, and all of it in
 // the end.
 func TestPausedFollowerCatchesUp(t *testing.T) {
+	t.Parallel()
 	g := runGroup(t, 3, proc.Options{})
 	l := g.load("nap", 3)
 	l.more(10)

@@ -66,6 +66,7 @@ func post(t *testing.T, c *http.Client, url, body string) (*http.Response, strin
 
 // n1 serves no TLS, n2 and n3 do. Whoever came to n3 over TLS gets to n2, when that leads, over TLS, and is refused when n1 does.
 func TestRedirectsOverTLS(t *testing.T) {
+	t.Parallel()
 	eachBackend(t, func(t *testing.T, o proc.Options) {
 		o.Args = append(o.Args, "--raft-priority-hold-ms", "3600000")
 		g := newGroup(t, 3, o)

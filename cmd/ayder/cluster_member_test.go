@@ -60,6 +60,7 @@ func runThreeOfFour(t *testing.T) (g *group, fourth *groupNode) {
 }
 
 func TestMembersAreAddedPromotedAndRemoved(t *testing.T) {
+	t.Parallel()
 	g, fourth := runThreeOfFour(t)
 	want := g.putMany("member", 0, 50)
 	g.launch(fourth)
@@ -100,6 +101,7 @@ func TestMembersAreAddedPromotedAndRemoved(t *testing.T) {
 
 // The leader may be removed: it hands over, and the others go on.
 func TestLeaderIsRemoved(t *testing.T) {
+	t.Parallel()
 	g := runGroup(t, 3, proc.Options{})
 	want := g.putMany("member", 0, 3)
 	leader := g.leader()
@@ -118,6 +120,7 @@ func TestLeaderIsRemoved(t *testing.T) {
 }
 
 func TestMembershipRefusesWhatCannotBe(t *testing.T) {
+	t.Parallel()
 	g := runGroup(t, 3, proc.Options{})
 	for call, status := range map[string]int{
 		`promote {"node_id":"nobody"}`:                        404,
@@ -140,6 +143,7 @@ func TestMembershipRefusesWhatCannotBe(t *testing.T) {
 // A node that comes back with an empty directory has forgotten what it had confirmed. It counts for nothing until it was
 // removed and added again; then it catches up as any other.
 func TestWipedDisk(t *testing.T) {
+	t.Parallel()
 	for name, founder := range map[string]bool{"the founder": true, "another node": false} {
 		t.Run(name, func(t *testing.T) {
 			g := runGroup(t, 3, proc.Options{})

@@ -252,6 +252,7 @@ func (c *crew) check(t *testing.T) (pauses []time.Duration) {
 }
 
 func TestMembersShareWorkWhileSomeDie(t *testing.T) {
+	t.Parallel()
 	const partitions = 9
 	g := runGroup(t, 3, proc.Options{})
 	if r := g.any("POST", "/broker/topics", fmt.Appendf(nil, `{"name":"work","partitions":%d}`, partitions)); r.Status/100 != 2 {

@@ -11,6 +11,7 @@ import (
 // A rocket topic's messages are in its leader's memory. They are gone with that leader, and no offset is given twice: a
 // reader that was somewhere in what is gone is told so, and never shown another message at the same offset.
 func TestRocketOffsetsAreNotReusedByTheNextLeader(t *testing.T) {
+	t.Parallel()
 	g := runGroup(t, 3, proc.Options{})
 	if r := g.any("POST", "/broker/topics", []byte(`{"name":"r","partitions":1,"mode":"rocket"}`)); r.Status != 201 {
 		t.Fatal(r.Status, string(r.Body))

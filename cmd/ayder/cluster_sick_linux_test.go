@@ -39,6 +39,7 @@ func runWithDisk(t *testing.T, tools ...string) (g *group, sick *groupNode, d *p
 
 // A leader whose disk fails ends at once, so that another can lead.
 func TestLeadersDiskDies(t *testing.T) {
+	t.Parallel()
 	g, sick, d := runWithDisk(t, "xfs_io")
 	want := g.putMany("sick", 0, 10)
 	if err := d.Shutdown(false); err != nil {
@@ -68,6 +69,7 @@ func freeze(t *testing.T, d *proc.Disk, how string) {
 // A leader whose disk hangs gives its place away; it may end, too. What was written meanwhile is there when the disk is
 // back.
 func TestLeadersDiskHangs(t *testing.T) {
+	t.Parallel()
 	g, sick, d := runWithDisk(t, "fsfreeze")
 	want := g.putMany("sick", 0, 10)
 	freeze(t, d, "--freeze")
@@ -106,6 +108,7 @@ func TestLeadersDiskHangs(t *testing.T) {
 // never shown: the node gets the damaged part from the others; if it is read before the node has noticed, the answer says that
 // it is damaged. The others do not mind. (More of that in cluster_damage_test.go.)
 func TestDamagedLogOfAFollower(t *testing.T) {
+	t.Parallel()
 	const size = 100_000
 	for part, number := range map[string]int{"a segment that is complete": 5, "the newest part": 58} {
 		t.Run(part, func(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 // How a cluster comes about, and what its nodes say to clients when all is well.
 
 func TestClusterFromEmptyDirectories(t *testing.T) {
+	t.Parallel()
 	eachBackend(t, func(t *testing.T, o proc.Options) {
 		g := runGroup(t, 3, o)
 		var want [][]byte
@@ -76,6 +77,7 @@ func (n *groupNode) roleIsTold(follower bool) error {
 }
 
 func TestSingleNodeBecomesTheFirstOfACluster(t *testing.T) {
+	t.Parallel()
 	g := newGroup(t, 3, proc.Options{})
 	first := g.nodes[0]
 	single := first.options
@@ -120,6 +122,7 @@ func TestSingleNodeBecomesTheFirstOfACluster(t *testing.T) {
 
 // The flag that founds the cluster stays in the settings of a deployment; it founds nothing twice.
 func TestBootstrapIsHarmlessWhenRepeated(t *testing.T) {
+	t.Parallel()
 	g := runGroup(t, 3, proc.Options{})
 	want := g.putMany("boot", 0, 5)
 	for range 2 {
@@ -144,6 +147,7 @@ func TestBootstrapIsHarmlessWhenRepeated(t *testing.T) {
 
 // A node without the flag and without a cluster waits, says so, and does not take writes.
 func TestNodeWithoutAClusterWaits(t *testing.T) {
+	t.Parallel()
 	g := newGroup(t, 3, proc.Options{})
 	lone := g.nodes[1]
 	g.launch(lone)
@@ -169,6 +173,7 @@ func mustHaveNoLeader(t *testing.T, n *groupNode) {
 }
 
 func TestFollowersRedirect(t *testing.T) {
+	t.Parallel()
 	g := runGroup(t, 3, proc.Options{})
 	g.putMany("way", 0, 1)
 	targets := map[string]string{
@@ -218,6 +223,7 @@ func (n *groupNode) redirects(leader *groupNode, call, body string) error {
 
 // Without a majority there is no leader, and every node that is left says so; reads of what is there go on.
 func TestMinorityRefusesWrites(t *testing.T) {
+	t.Parallel()
 	g := runGroup(t, 3, proc.Options{})
 	want := g.putMany("minor", 0, 3)
 	leader := g.leader()

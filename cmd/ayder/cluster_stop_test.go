@@ -175,6 +175,7 @@ func (ks *keepers) stop(topic string) {
 
 // Nodes are restarted one after the other, leader included, and nobody who uses a connection finds it closed under a request.
 func TestRollingRestartBreaksNoRequest(t *testing.T) {
+	t.Parallel()
 	eachBackendAtOnce(t, func(t *testing.T, o proc.Options) {
 		g := runGroup(t, 3, o)
 		ks := g.keepWriting("kept", 6)

@@ -55,6 +55,7 @@ func expired(t *testing.T, a *authority.Authority, id string) {
 }
 
 func TestClusterSpeaksTLS(t *testing.T) {
+	t.Parallel()
 	g, _ := securedGroup(t)
 	g.start(g.nodes...)
 	want := g.putMany("secret", 0, 10)
@@ -70,6 +71,7 @@ func TestClusterSpeaksTLS(t *testing.T) {
 
 // Strangers dial the raft port, as somebody would who wants to read along.
 func TestStrangersAreRefused(t *testing.T) {
+	t.Parallel()
 	g, dir := securedGroup(t)
 	g.start(g.nodes...)
 	want := g.putMany("secret", 0, 3)
@@ -146,6 +148,7 @@ func plainStranger(addr string) error {
 // A node that is given another node's certificate, or one of another authority, is not let in; it says itself what is wrong
 // where it can see it.
 func TestNodesWithWrongCertificatesDoNotStart(t *testing.T) {
+	t.Parallel()
 	g, dir := securedGroup(t)
 	a, err := authority.Open(dir)
 	if err != nil {
@@ -182,6 +185,7 @@ func TestNodesWithWrongCertificatesDoNotStart(t *testing.T) {
 
 // The authority is pinned: what the operating system trusts is not looked at, so its certificates are of no use here.
 func TestCertificatesAreOfTheAuthority(t *testing.T) {
+	t.Parallel()
 	g, dir := securedGroup(t)
 	g.start(g.nodes...)
 	text, err := os.ReadFile(authority.CAFile(dir))

@@ -100,6 +100,7 @@ func (g *group) agreeAtFloor(topic string, partition int, floor, next uint64) {
 }
 
 func TestRetentionOutlivesLeaders(t *testing.T) {
+	t.Parallel()
 	g := runGroup(t, 3, proc.Options{})
 	g.command("POST", "/broker/topics", `{"name":"big","partitions":2}`)
 	lines := strings.Repeat(`"`+strings.Repeat("x", 200)+"\"\n", 100)
@@ -145,6 +146,7 @@ func TestRetentionOutlivesLeaders(t *testing.T) {
 
 // A single node that is killed while floors move and topics come and go has, after its start, what it had answered.
 func TestRetentionSurvivesKill(t *testing.T) {
+	t.Parallel()
 	s := proc.Run(t, proc.Options{})
 	lines := []byte(strings.Repeat(`"`+strings.Repeat("x", 200)+"\"\n", 100))
 	for round := range scale(10, 4, 3) {
@@ -187,6 +189,7 @@ func TestRetentionSurvivesKill(t *testing.T) {
 // A topic that was filled with far more than it may keep: what the directory occupies falls to what is kept and a little, reads go on
 // right at the floor, and so it is after a restart. 2 GiB and 256 MiB in segments of the usual size with AYDER_BIG=1.
 func TestDiskUseFollowsMaxBytes(t *testing.T) {
+	t.Parallel()
 	fill, most, segment := scale[int64](2<<30, 96<<20, 48<<20), scale[int64](256<<20, 16<<20, 16<<20), scale[int64](64<<20, 4<<20, 4<<20)
 	s := proc.Run(t, proc.Options{Args: []string{"--segment-bytes", fmt.Sprint(segment), "--body-bytes", "1048576"}})
 	c := s.Connect(t)
