@@ -27,3 +27,14 @@ const (
 	// do not overflow.
 	timeMsMax = 8_640_000_000_000_000
 )
+
+// Limits of joins.
+const (
+	joinScanDefault   = 500    // messages of each side that are looked at
+	joinSizeMsDefault = 60_000 // window.size_ms
+	joinRowsDefault   = 200    // emit.max_rows
+
+	pushedBytesMax     = 8 << 20  // bytes of rows that one message may give to a join that runs for good
+	settledBytesEnough = 1 << 20  // bytes of rows after which that join leaves messages to be settled later
+	operatorBytesMax   = 16 << 20 // bytes of what it remembers
+)
