@@ -117,6 +117,7 @@ func mustHold(t *testing.T, c *proc.Client, count int) {
 }
 
 func TestFullDisk(t *testing.T) {
+	t.Parallel()
 	eachDisk(t, func(t *testing.T, d *proc.Disk, o proc.Options) {
 		s := proc.Run(t, o)
 		c := s.Connect(t)
@@ -151,6 +152,7 @@ func TestFullDisk(t *testing.T) {
 
 // A server that is started on a full disk serves what is there, and takes writes when there is room.
 func TestStartOnAFullDisk(t *testing.T) {
+	t.Parallel()
 	eachDisk(t, func(t *testing.T, d *proc.Disk, o proc.Options) {
 		s := proc.Run(t, o)
 		c := s.Connect(t)

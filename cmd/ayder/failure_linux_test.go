@@ -10,6 +10,7 @@ import (
 // The log may also stop between two writes: here the thread that waits for room on a full disk meets a dead one.
 // /ready must say so as it does after a failed write, and reading goes on.
 func TestDiskThatDiesBetweenWrites(t *testing.T) {
+	t.Parallel()
 	if err := proc.DiskTools("xfs_io"); err != nil {
 		t.Skip("no disk to shut down here: ", err)
 	}

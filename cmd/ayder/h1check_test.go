@@ -96,6 +96,7 @@ func worth(out string) string {
 }
 
 func TestH1Cases(t *testing.T) {
+	t.Parallel()
 	dir, bin := h1check(t)
 	eachBackend(t, func(t *testing.T, o proc.Options) {
 		s := proc.Run(t, o)

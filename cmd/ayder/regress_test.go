@@ -232,6 +232,7 @@ func mustReadLines(t *testing.T, c *proc.Client, lines int) {
 // A page may be larger than any buffer on the way: the loop's scratch, a connection's output, a segment's
 // read-ahead.
 func TestPagesLargerThanAnyBuffer(t *testing.T) {
+	t.Parallel()
 	eachBackend(t, func(t *testing.T, o proc.Options) {
 		const count, size = 20, 1_000_000
 		o.Args = []string{"--tail-bytes", "1MiB"} // so that after the restart all is read from disk

@@ -177,6 +177,7 @@ func TestCheckFindsAFlippedByte(t *testing.T) {
 // checkpoint covers; the page that needs the damaged message is an error that says so, and
 // everything else goes on.
 func TestDamageInAnOldSegmentIsNeverServed(t *testing.T) {
+	t.Parallel()
 	eachBackend(t, func(t *testing.T, o proc.Options) {
 		const size = 500_000
 		o.Dir, o.Args = filled(t, 40, size, mustStop), smallSegments
