@@ -369,18 +369,3 @@ func (q *Query) groupValues(key string) []Value {
 	}
 	return values
 }
-
-// checkKey tells whether b is a key that appendKey makes.
-func (q *Query) checkKey(b []byte) bool {
-	r := stateReader{left: b}
-	for range q.groups {
-		v := r.value()
-		if r.failed || v.kind == Missing || v.kind == Float && canonicalNumber(v).kind != Float {
-			return false
-		}
-		if v.kind == JSON && len(v.text) == 0 {
-			return false
-		}
-	}
-	return len(r.left) == 0
-}

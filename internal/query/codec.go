@@ -49,6 +49,13 @@ func canonicalNumber(v Value) Value {
 	return UintValue(uint64(f))
 }
 
+func appendBool(b []byte, v bool) []byte {
+	if v {
+		return append(b, 1)
+	}
+	return append(b, 0)
+}
+
 // stateReader takes apart what was put away. Reading past the end, or what nobody wrote, makes it fail; it then gives zeros.
 type stateReader struct {
 	left   []byte
@@ -87,6 +94,12 @@ func (r *stateReader) uvarint() uint64 {
 	}
 	r.left = r.left[n:]
 	return v
+}
+
+func (r *stateReader) bool() bool {
+	b := r.u8()
+	r.failed = r.failed || b > 1
+	return b == 1
 }
 
 // text is a length and so many bytes, which are not copied.

@@ -17,6 +17,7 @@ const (
 	offsetsMax      = 1024          // partitions in source.offsets: as many as a topic has
 	scanDefault     = 200           // messages that a query looks at
 	scanMax         = 100_000       // the same, when asked for
+	rowBytesMax     = 16 << 20      // bytes of a row that a query that runs for good gives out
 	rowsMax         = 100_000       // emit_rows
 	windowsPerMax   = 1000          // hopping windows that cover one instant
 	expiryMessages  = 256           // messages between two looks at whether time is up

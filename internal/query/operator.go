@@ -11,3 +11,14 @@ type Operator interface {
 	// Restore takes what AppendState made. Called first, if at all. An error: the state is of another operator, or damaged.
 	Restore(state []byte) error
 }
+
+// Counted is an Operator that counts what it was given, over all its life.
+type Counted interface{ Counts() Counts }
+
+// Counts are numbers of messages.
+type Counts struct {
+	Scanned uint64 // that were pushed
+	Matched uint64 // that are part of the rows
+	Skipped uint64 // that do not decode, or have no time where one is needed
+	Late    uint64 // that came when their windows were closed
+}

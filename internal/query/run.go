@@ -216,7 +216,7 @@ func (r *run) addRow(m *Message) (fits bool, err error) {
 	size := len(r.result.rows) - before
 	switch {
 	case size > most:
-		return false, &RequestError{"output_too_large", fmt.Sprintf("the row of offset %d of partition %d is larger than the answer may be", m.Offset, m.Partition)}
+		return false, errRowTooLarge(m)
 	case before > 0 && r.outputBytes() > most:
 		r.result.rows = r.result.rows[:before]
 		return false, nil
@@ -263,4 +263,8 @@ func (r *run) finish() (*Result, error) {
 		}
 	}
 	return &r.result, nil
+}
+
+func errRowTooLarge(m *Message) error {
+	return &RequestError{"output_too_large", fmt.Sprintf("the row of offset %d of partition %d is larger than a result may be", m.Offset, m.Partition)}
 }
