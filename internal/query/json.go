@@ -21,7 +21,6 @@ package query
 import (
 	"fmt"
 	"math"
-	"slices"
 	"strconv"
 
 	"ayder/internal/jsonscan"
@@ -33,66 +32,11 @@ func JSONFormat() Format { return jsonFormat{} }
 type jsonFormat struct{}
 
 func (jsonFormat) NewDecoder(paths []Path) Decoder {
-	d := &jsonDecoder{}
-	for i, path := range paths {
-		d.root.add(path, i)
-	}
-	return d
-}
-
-// jsonNode is a name in the tree of paths.
-type jsonNode struct {
-	name     string
-	index    int // the name as an index of an array, -1 if it is none
-	here     []int
-	below    []int // all that are here or further down
-	children []*jsonNode
-}
-
-// add makes the path lead to dst[place].
-func (n *jsonNode) add(path Path, place int) {
-	n.below = append(n.below, place)
-	if len(path) == 0 {
-		n.here = append(n.here, place)
-		return
-	}
-	i := slices.IndexFunc(n.children, func(c *jsonNode) bool { return c.name == path[0] })
-	if i < 0 {
-		i = len(n.children)
-		n.children = append(n.children, &jsonNode{name: path[0], index: arrayIndex(path[0])})
-	}
-	n.children[i].add(path[1:], place)
-}
-
-// arrayIndex is what a name says as an index, -1 where it is not written as one.
-func arrayIndex(name string) int {
-	i, err := strconv.Atoi(name)
-	if err != nil || i < 0 || strconv.Itoa(i) != name {
-		return -1
-	}
-	return i
-}
-
-func (n *jsonNode) member(name []byte) *jsonNode {
-	for _, c := range n.children {
-		if string(name) == c.name {
-			return c
-		}
-	}
-	return nil
-}
-
-func (n *jsonNode) element(index int) *jsonNode {
-	for _, c := range n.children {
-		if c.index == index {
-			return c
-		}
-	}
-	return nil
+	return &jsonDecoder{root: NewPathTree(paths)}
 }
 
 type jsonDecoder struct {
-	root    jsonNode
+	root    *PathTree
 	scan    jsonscan.Scanner
 	message []byte
 	dst     []Value
@@ -102,8 +46,8 @@ type jsonDecoder struct {
 // Decode implements Decoder.
 func (d *jsonDecoder) Decode(b []byte, dst []Value) error {
 	d.message, d.dst, d.text = b, dst, d.text[:0]
-	d.forget(&d.root)
-	i := d.value(b, jsonscan.SkipSpace(b, 0), &d.root, 0)
+	d.forget(d.root)
+	i := d.value(b, jsonscan.SkipSpace(b, 0), d.root, 0)
 	if i = jsonscan.SkipSpace(b, i); i != len(b) {
 		return fmt.Errorf("%w: not one JSON value", ErrUndecodable)
 	}
@@ -113,52 +57,52 @@ func (d *jsonDecoder) Decode(b []byte, dst []Value) error {
 // AppendJSON implements Decoder.
 func (d *jsonDecoder) AppendJSON(dst []byte) []byte { return appendText(dst, d.message) }
 
-func (d *jsonDecoder) forget(n *jsonNode) {
-	for _, place := range n.below {
+func (d *jsonDecoder) forget(n *PathTree) {
+	for _, place := range n.Below {
 		d.dst[place] = Value{}
 	}
 }
 
-func (d *jsonDecoder) set(n *jsonNode, v Value) {
-	for _, place := range n.here {
+func (d *jsonDecoder) set(n *PathTree, v Value) {
+	for _, place := range n.Here {
 		d.dst[place] = v
 	}
 }
 
 // value reads the value at i, inside of so many arrays and objects; n, if not nil, is what is wanted of it. It returns the index behind
 // it, -1 if it is malformed. It calls itself no deeper than the paths are long.
-func (d *jsonDecoder) value(b []byte, i int, n *jsonNode, depth int) int {
+func (d *jsonDecoder) value(b []byte, i int, n *PathTree, depth int) int {
 	if n == nil || i < 0 || i >= len(b) {
 		return d.scan.SkipInside(b, i, depth)
 	}
-	if n.children != nil {
+	if n.Children != nil {
 		d.forget(n)
 	}
 	end := -1
 	switch c := b[i]; {
 	case c == '"':
 		return d.string(b, i, n)
-	case c == '{' && n.children != nil:
+	case c == '{' && n.Children != nil:
 		end = d.object(b, i, n, depth+1)
-	case c == '[' && n.children != nil:
+	case c == '[' && n.Children != nil:
 		end = d.array(b, i, n, depth+1)
 	default:
 		end = d.scan.SkipInside(b, i, depth)
 	}
-	if end > 0 && n.here != nil {
+	if end > 0 && n.Here != nil {
 		d.set(n, jsonValue(b[i:end]))
 	}
 	return end
 }
 
 // object reads an object; depth is that of what is inside.
-func (d *jsonDecoder) object(b []byte, i int, n *jsonNode, depth int) int {
+func (d *jsonDecoder) object(b []byte, i int, n *PathTree, depth int) int {
 	i = jsonscan.SkipSpace(b, i+1)
 	if i < len(b) && b[i] == '}' {
 		return i + 1
 	}
 	for {
-		var member *jsonNode
+		var member *PathTree
 		if member, i = d.name(b, i, n); i < 0 {
 			return -1
 		}
@@ -174,13 +118,13 @@ func (d *jsonDecoder) object(b []byte, i int, n *jsonNode, depth int) int {
 }
 
 // array reads an array; depth is that of what is inside.
-func (d *jsonDecoder) array(b []byte, i int, n *jsonNode, depth int) int {
+func (d *jsonDecoder) array(b []byte, i int, n *PathTree, depth int) int {
 	i = jsonscan.SkipSpace(b, i+1)
 	if i < len(b) && b[i] == ']' {
 		return i + 1
 	}
 	for index := 0; ; index++ {
-		i = jsonscan.SkipSpace(b, d.value(b, i, n.element(index), depth))
+		i = jsonscan.SkipSpace(b, d.value(b, i, n.Element(index), depth))
 		switch {
 		case i < 0 || i >= len(b) || b[i] != ',' && b[i] != ']':
 			return -1
@@ -192,7 +136,7 @@ func (d *jsonDecoder) array(b []byte, i int, n *jsonNode, depth int) int {
 }
 
 // name reads a member's name and colon; i is where its value starts, -1 if something is malformed.
-func (d *jsonDecoder) name(b []byte, i int, n *jsonNode) (*jsonNode, int) {
+func (d *jsonDecoder) name(b []byte, i int, n *PathTree) (*PathTree, int) {
 	end, plain := jsonscan.String(b, i)
 	if end < 0 {
 		return nil, -1
@@ -207,13 +151,13 @@ func (d *jsonDecoder) name(b []byte, i int, n *jsonNode) (*jsonNode, int) {
 	if i >= len(b) || b[i] != ':' {
 		return nil, -1
 	}
-	return n.member(name), jsonscan.SkipSpace(b, i+1)
+	return n.Member(name), jsonscan.SkipSpace(b, i+1)
 }
 
 // string reads a string that is wanted, or from which a path would lead on in vain.
-func (d *jsonDecoder) string(b []byte, i int, n *jsonNode) int {
+func (d *jsonDecoder) string(b []byte, i int, n *PathTree) int {
 	end, plain := jsonscan.String(b, i)
-	if end < 0 || n.here == nil {
+	if end < 0 || n.Here == nil {
 		return end
 	}
 	text := b[i+1 : end-1]
