@@ -1,0 +1,18 @@
+package schema
+
+// Limits that no setting changes.
+const (
+	textBytesMax = 256 << 10 // a schema's text, or descriptor set
+	depthMax     = 1000      // levels of records, arrays and maps in a message, or in a schema
+
+	// visitsPerByte and visitsMin bound the work for one message: values that take no bytes are free to claim.
+	visitsPerByte = 16
+	visitsMin     = 64 << 10
+
+	// treeValuesMax bounds the values of a message that a library has to make a tree of, which takes up to a hundred bytes for each.
+	treeValuesMax = 1 << 20
+
+	sortedDepthMax     = 64  // levels of maps whose keys are shown sorted; each may copy all that is inside
+	writersMax         = 256 // schemas of writers that a decoder remembers
+	confluentHeadBytes = 5   // a zero and the schema's id
+)
