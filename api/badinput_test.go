@@ -20,7 +20,7 @@ import (
 
 // statuses are those that the contract gives to errors.
 var statuses = []int{
-	307, 400, 401, 403, 404, 405, 408, 409, 410, 412, 413, 414, 415, 416, 417, 429, 431, 500, 501, 503, 504, 505, 507,
+	307, 400, 401, 403, 404, 405, 408, 409, 410, 412, 413, 414, 415, 416, 417, 422, 429, 431, 500, 501, 503, 504, 505, 507,
 }
 
 // refusal is an answer that has the documented shape of an error.
@@ -84,6 +84,7 @@ func (r refusal) want(t *testing.T, what string, status int, code, part string) 
 var goodBodies = map[string]string{
 	"/broker/topics/{topic}/produce":        "v",
 	"/broker/topics/{topic}/produce-ndjson": "1\n",
+	"/broker/query":                         `{"source":{"topic":"t"}}`,
 	"/broker/commit":                        `{"topic":"t","group":"g","partition":0,"offset":0}`,
 	"/broker/topics":                        `{"name":"t","partitions":2}`,
 	"/broker/groups/{group}/reset":          `{"topic":"t","to":"earliest"}`,

@@ -35,6 +35,7 @@ type conn struct {
 	chunked  *chunkedBody
 	deadline int64
 
+	task   *task   // the evaluation that is under way, nil mostly
 	stream *stream // the answer without an end that is being sent, nil mostly
 	drowsy bool    // the answer owed waits for news: whoever ends the connection meanwhile ends the wait
 	away   int     // the loop that waits for news for this connection, from 1; 0: none did

@@ -57,6 +57,9 @@ var (
 	errBadNamespace   = &Error{Status: 400, Code: "bad_namespace", Message: "A namespace is 1 to 249 of A-Z a-z 0-9 . _ -"}
 	errBadHeader      = &Error{Status: 400, Code: "bad_message_header", Message: "A message header is too long or there are too many"}
 	errBadMember      = &Error{Status: 400, Code: "bad_member", Message: "The node is not described well enough"}
+	errBadQuery       = &Error{Status: 400, Code: "bad_query", Message: "The query or join is not one that can be evaluated"}
+	errSumOverflow    = &Error{Status: 422, Code: "sum_overflow", Message: "A sum does not fit 64 bits, or not a float64"}
+	errTooMuchOutput  = &Error{Status: 422, Code: "output_too_large", Message: "A row alone is larger than an answer may be"}
 	errBadGzip        = &Error{Status: 400, Code: "bad_gzip", Message: "The request body is not what its Content-Encoding says"}
 	errNeedsSealed    = &Error{Status: 400, Code: "needs_sealed", Message: "A rocket topic keeps its messages in memory only and cannot promise that"}
 	errBadMemberID    = &Error{Status: 400, Code: "bad_member_id", Message: "A member's id is 1 to 249 of A-Z a-z 0-9 . _ -"}
@@ -106,7 +109,7 @@ var errorList = []*Error{
 	errUnknownTopic, errPartition, errMethod, errHeadTimeout, errTopicExists, errShrink, errBelowFloor, errExpected, errTooLarge, errAboveEnd,
 	errEncoding, errStorage, errDamaged, errInternal, errOverloaded, errStarting, errNoLeader, errLeadershipLost, errCommitTimeout, errNoSpace,
 	errRedirect, errNoHTTPS, errNotClustered, errNodeConflict, errBadMember, errUnknownNode, errChange, errRateLimited, errBadGzip, errNeedsSealed,
-	errBadMemberID, errUnknownGroup, errUnknownMember, errFenced, errGroupActive,
+	errBadMemberID, errUnknownGroup, errUnknownMember, errFenced, errGroupActive, errBadQuery, errSumOverflow, errTooMuchOutput,
 }
 
 // What a Log, a Reader and a Cluster may answer; the program that wires them translates their errors into these.

@@ -26,15 +26,16 @@ type exchange struct {
 	pinned bool   // the partition was chosen when the request was first run
 	pin    uint32 // that partition
 
-	follower  bool   // served by a node that does not lead
-	refusal   *Error // what a parked refusal will say
-	confirmed bool   // this node led after the request had come
-	waited    waited // for messages (longpoll.go)
-	inflated  bool   // body is what the client compressed
-	measured  measured
-	render    func(b []byte) []byte // makes the answer once its command is applied
-	lines     lines                 // what reading an NDJSON body found, once it was read
-	grouped                         // what a request about groups remembers (members.go)
+	follower   bool   // served by a node that does not lead
+	refusal    *Error // what a parked refusal will say
+	confirmed  bool   // this node led after the request had come
+	waited     waited // for messages (longpoll.go)
+	inflated   bool   // body is what the client compressed
+	measured   measured
+	render     func(b []byte) []byte // makes the answer once its command is applied
+	lines      lines                 // what reading an NDJSON body found, once it was read
+	evaluation evaluation            // what reading the body of a query found, once it was read
+	grouped                          // what a request about groups remembers (members.go)
 }
 
 // cloned returns a copy of x that outlives the call it was made in.
@@ -44,7 +45,7 @@ func (x *exchange) cloned() *exchange {
 	}
 	return &exchange{
 		meta: x.meta, conn: x.conn, clone: true, pinned: x.pinned, pin: x.pin, confirmed: x.confirmed, waited: x.waited, lines: x.lines, inflated: x.inflated,
-		measured: x.measured, grouped: x.grouped,
+		measured: x.measured, evaluation: x.evaluation, grouped: x.grouped,
 		head: bytes.Clone(x.head), body: bytes.Clone(x.body),
 	}
 }

@@ -34,12 +34,13 @@ type memLog struct {
 	frames  [][]byte
 	held    []func()
 	hold    bool
-	failure error // of commits
-	refusal error // of Admit
-	cold    bool  // nothing is in memory,
-	warm    int   // but so many sections
-	damage  error // of reads
-	reads   int   // that had to block
+	failure error  // of commits
+	refusal error  // of Admit
+	cold    bool   // nothing is in memory,
+	warm    int    // but so many sections
+	damage  error  // of reads
+	gate    func() // called before a read that may block, if not nil
+	reads   int    // that had to block
 }
 
 // memWriter is one loop's Log.
@@ -99,6 +100,11 @@ type memReader struct{ *memLog }
 
 func (r memReader) Read(s record.Stream, offset, end uint64, block bool, visit func(record.Section) bool) (uint64, error) {
 	r.mu.Lock()
+	if gate := r.gate; gate != nil && block {
+		r.mu.Unlock()
+		gate()
+		r.mu.Lock()
+	}
 	defer r.mu.Unlock()
 	if r.damage != nil && block == r.cold {
 		return offset, r.damage

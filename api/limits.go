@@ -73,6 +73,20 @@ const (
 	groupPartitionsMax = 10_000                 // partitions in a group's description
 )
 
+// Limits of queries and joins.
+const (
+	queriesQueuedMax   = 32               // queries that wait for a worker
+	queryBodyMax       = 1 << 20          // the body of a request, with its schemas, in bytes
+	queryInlineBytes   = 4 << 10          // a larger body is read by a worker
+	queryTimeMax       = 30 * time.Second // from the request's arrival to its answer
+	queryPatience      = time.Second      // after which whoever has ended its sending side is taken to have gone
+	queryStateBytesMax = 64 << 20         // what an evaluation remembers
+	queryOutputMax     = 16 << 20         // bytes of rows, and of aggregates, in an answer
+	scanPageMessages   = 1024             // messages that a scan copies at a time
+	scanPageBytes      = 512 << 10        // after which it copies no further one
+	scanKeptBytes      = 4 << 20          // memory that a page keeps
+)
+
 // Limits of what stands before the handlers.
 const (
 	inlineInflateBytes = 64 << 10 // a gzip body that is, or becomes, larger is inflated off the loop

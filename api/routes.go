@@ -41,6 +41,7 @@ func table() []route {
 		{method: httpparse.POST, path: "/broker/topics/{topic}/produce", role: auth.Write, params: produceParams, gzip: true, pipelines: true, where: leaderOnly, handler: produce},
 		{method: httpparse.POST, path: "/broker/topics/{topic}/produce-ndjson", role: auth.Write, params: produceParams | pEnvelope, gzip: true, pipelines: true, where: leaderOnly, handler: produceNDJSON},
 		{method: httpparse.GET, path: "/broker/consume/{topic}/{group}/{partition}", role: auth.Read, params: consumeParams, where: linearizable, handler: consume},
+		{method: httpparse.POST, path: "/broker/query", role: auth.Read, params: pTimeout | pConsistency, where: linearizable, handler: runQuery},
 		{method: httpparse.POST, path: "/broker/commit", role: auth.Read, pipelines: true, where: leaderOnly, handler: commitOffset},
 		{method: httpparse.POST, path: "/broker/topics", role: auth.Admin, where: leaderOnly, handler: createTopic},
 		{method: httpparse.GET, path: "/broker/topics", role: auth.Read, params: pConsistency, where: local, handler: listTopics},

@@ -55,6 +55,9 @@ type Options struct {
 	LogErr     func() error          // why the log has stopped, nil while it works; nil itself: only what commits meet counts
 	Logger     *slog.Logger
 
+	QueryWorkers int    // goroutines that evaluate queries, 0: half as many as there are processors
+	Background   func() // makes the calling thread, which it locked, one that others do not wait for; may be nil
+
 	Cluster      Cluster // nil: a single node
 	WriteConcern Concern // of writes that do not say
 
@@ -96,6 +99,7 @@ type Server struct {
 	loops    []*loop        // set by each loop for itself; nobody goes on before all are
 	starting sync.WaitGroup // the loops that are not
 	readers  *readers
+	workers  *workers
 	cors     corsLines
 	started  chan struct{} // closed when all loops have begun
 	stopped  chan struct{} // closed when all have ended
@@ -117,6 +121,7 @@ func NewServer(o Options) *Server {
 	s.lifetime, s.end = context.WithCancel(context.Background())
 	s.starting.Add(o.Loops)
 	s.readers = newReaders(o.NewReader)
+	s.workers = newWorkers(o.QueryWorkers, o.Background, o.NewReader)
 	s.cors = newCORS(o.CORSOrigin)
 	return s
 }
@@ -190,6 +195,9 @@ func (s *Server) Close(n *netpoll.Conn, _ error) {
 	if c.stream != nil {
 		c.stream.close(c.loop)
 	}
+	if c.task != nil {
+		c.task.gone.Store(true)
+	}
 	if c.away == 0 {
 		c.loop.forsake(c)
 		return
@@ -214,6 +222,7 @@ func (s *Server) Stop(*netpoll.Loop) {
 		close(s.stopped)
 		s.end()
 		s.readers.close()
+		s.workers.close()
 	}
 }
 

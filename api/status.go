@@ -133,6 +133,7 @@ func (s *Server) sample(all []snapshot, scope *auth.Scope) *metrics.Sample {
 		out.Counters = append(out.Counters, l.counters)
 		out.Commits = append(out.Commits, l.commits)
 	}
+	out.Queries = s.workers.sample()
 	topics := s.options.Engine.Topics()
 	out.Topics, out.Keys, out.RocketBytes = len(topics), s.options.Engine.KVKeys(), s.options.Engine.RocketBytes()
 	for _, t := range topics {

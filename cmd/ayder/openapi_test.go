@@ -52,6 +52,8 @@ var singleCalls = []documentCall{
 	{200, "GET", "/broker/consume/t/g/0?offset=0&limit=3", "", "Accept: application/x-ndjson"},
 	{304, "GET", "/broker/consume/t/g/0?offset=0&limit=1", "", "If-None-Match: *"},
 	{416, "GET", "/broker/consume/t/g/0?offset=999", "", ""},
+	{200, "POST", "/broker/query?timeout_ms=30000&consistency=leader", `{"source":{"topic":"t","partition":0,"limit":1},"transform":{"emit_rows":5}}`, ""},
+	{200, "POST", "/broker/query", `{"source":{"topic":"t","group":"g"},"window":{"size_ms":1000},"aggregate":{"group_by":["f"],"measures":[{"op":"count"}]}}`, ""},
 	{200, "POST", "/broker/commit", `{"topic":"t","group":"g","partition":0,"offset":1}`, ""},
 	{200, "POST", "/broker/topics/t/partitions", `{"partitions":4}`, ""},
 	{409, "POST", "/broker/topics/t/partitions", `{"partitions":3}`, ""},
@@ -152,6 +154,7 @@ var (
 		{200, "GET", "/broker/topics", "", ""},
 		{200, "GET", "/broker/topics/t", "", ""},
 		{200, "GET", "/broker/consume/t/g/0?offset=0", "", ""},
+		{200, "POST", "/broker/query", `{"source":{"topic":"t"}}`, ""},
 		{200, "GET", "/broker/groups", "", ""},
 		{200, "GET", "/broker/groups/g", "", ""},
 		{200, "GET", "/kv/n/k", "", ""},
@@ -191,7 +194,7 @@ func TestOpenAPIDocumentOfACluster(t *testing.T) {
 		d.call(call)
 	}
 	d.redirects()
-	for _, member := range []string{"Page.role", "KVValue.role", "Produced.acked_nodes", "ProducedMany.acked_nodes", "KVChanged.acked_nodes", "Error.leader", "Peer.match_index"} {
+	for _, member := range []string{"Page.role", "QueryResult.role", "KVValue.role", "Produced.acked_nodes", "ProducedMany.acked_nodes", "KVChanged.acked_nodes", "Error.leader", "Peer.match_index"} {
 		if !d.doc.seen[member] {
 			t.Errorf("the member %s was never seen", member)
 		}

@@ -112,7 +112,7 @@ func listen(c *config.Config, held *secrets, h netpoll.Handler) (_ *netpoll.Serv
 
 func apiOptions(c *config.Config, st *store, tokens *auth.Holder, e *metrics.Exposition, logger *slog.Logger) api.Options {
 	o := api.Options{
-		Engine: st.engine, OpenLog: st.openLog, NewReader: st.newReader, Tokens: tokens, Exposition: e, Logger: logger,
+		Engine: st.engine, OpenLog: st.openLog, NewReader: st.newReader, Tokens: tokens, Exposition: e, Logger: logger, Background: background,
 		HTTP: httpparse.Limits{
 			RequestLineMax: c.RequestLineBytesMax, HeadMax: c.HeadBytesMax, FieldsMax: c.HeadFieldsMax, BodyMax: c.BodyBytesMax,
 		},

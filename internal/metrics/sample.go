@@ -2,6 +2,10 @@ package metrics
 
 import "ayder/internal/timing"
 
+// What a scrape shows, as plain data: the loops fill in what they own, the program what only it knows.
+//
+// It is a struct and not a list of series, so that what a value means stands beside it and names of metrics stand in one place.
+
 // Build tells which program is running. It never changes.
 type Build struct {
 	Version  string // release, "devel" without one
@@ -33,6 +37,7 @@ type Sample struct {
 
 	Network Network
 	Log     Log
+	Queries Queries
 
 	Backend       string // netpoll.Server.Backend()
 	BackendReason string // netpoll.Server.Reason()
@@ -56,6 +61,16 @@ type Log struct {
 	DurableIndex uint64 // Invariant: DurableIndex <= LastIndex
 	DiskBytes    uint64 // size of all segments
 	Failed       bool   // a sync failed: the log has stopped for good
+}
+
+// Queries are the evaluations of queries and joins.
+type Queries struct {
+	Running  int64
+	Waiting  int
+	Ended    uint64
+	Refused  uint64 // no place, or not in time
+	Scanned  uint64 // messages
+	WorkedNs uint64
 }
 
 // Queue is the depth of one bounded queue of one loop, "mailbox" for example.

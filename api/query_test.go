@@ -1,0 +1,356 @@
+package api
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"strings"
+	"testing"
+	"time"
+)
+
+// query asks and wants success.
+func (f *fixture) query(body string) map[string]any {
+	f.t.Helper()
+	status, m := f.call("POST", "/broker/query", body)
+	if status != 200 {
+		f.t.Fatalf("%s: %d %v", body, status, m)
+	}
+	return m
+}
+
+// at leads into an answer: names of members.
+func at(m any, path ...string) any {
+	for _, name := range path {
+		o, _ := m.(map[string]any)
+		m = o[name]
+	}
+	return m
+}
+
+// wantAt compares a part of an answer as JSON text.
+func wantAt(t *testing.T, m any, want string, path ...string) {
+	t.Helper()
+	got, err := json.Marshal(at(m, path...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(got) != want {
+		t.Errorf("%v is %s, want %s", path, got, want)
+	}
+}
+
+// produceTo puts lines into a partition.
+func (f *fixture) produceTo(topic string, partition int, lines ...string) {
+	f.t.Helper()
+	status, m := f.call("POST", fmt.Sprintf("/broker/topics/%s/produce-ndjson?partition=%d", topic, partition), strings.Join(lines, "\n"))
+	if status != 200 {
+		f.t.Fatal(status, m)
+	}
+}
+
+func numbered(from, to int) (lines []string) {
+	for i := from; i < to; i++ {
+		lines = append(lines, fmt.Sprintf(`{"n":%d}`, i))
+	}
+	return lines
+}
+
+func TestQueryWhereReadingBegins(t *testing.T) {
+	f := newFixture(t, "auto")
+	f.call("POST", "/broker/topics", `{"name":"t","partitions":2}`)
+	f.produceTo("t", 1, numbered(0, 20)...)
+	rows := `,"transform":{"emit_rows":1}}`
+	for _, step := range []struct{ source, first, next string }{
+		{`{"topic":"t","partition":1}`, `[{"n":0}]`, `1`},
+		{`{"topic":"t","partition":1,"offset":7}`, `[{"n":7}]`, `8`},
+		{`{"topic":"t","partition":1,"group":"g"}`, `[{"n":0}]`, `1`},
+		{`commit 12`, ``, ``},
+		{`{"topic":"t","partition":1,"group":"g"}`, `[{"n":12}]`, `13`},
+		{`{"topic":"t","partition":1,"group":"g","offset":3}`, `[{"n":3}]`, `4`},
+		{`{"topic":"t","partition":1,"group":"other"}`, `[{"n":0}]`, `1`},
+		{`floor 15`, ``, ``},
+		{`{"topic":"t","partition":1,"group":"g"}`, `[{"n":15}]`, `16`},
+		{`{"topic":"t","partition":1}`, `[{"n":15}]`, `16`},
+		{`{"topic":"t","partition":1,"offset":20}`, `[]`, `20`},
+		{`{"topic":"t","partition":0}`, `[]`, `0`},
+	} {
+		var n int
+		if _, err := fmt.Sscanf(step.source, "commit %d", &n); err == nil {
+			f.call("POST", "/broker/commit", fmt.Sprintf(`{"topic":"t","group":"g","partition":1,"offset":%d}`, n))
+			continue
+		}
+		if _, err := fmt.Sscanf(step.source, "floor %d", &n); err == nil {
+			f.call("POST", "/broker/delete-before", fmt.Sprintf(`{"topic":"t","partition":1,"before_offset":%d}`, n))
+			continue
+		}
+		m := f.query(`{"source":` + step.source + rows)
+		wantAt(t, m, step.first, "rows")
+		wantAt(t, m, step.next, "source", "next_offset")
+	}
+	for _, bad := range []struct {
+		source, code string
+		status       int
+	}{
+		{`{"topic":"t","partition":1,"offset":14}`, "offset_gone", 410},
+		{`{"topic":"t","offsets":{"1":14}}`, "offset_gone", 410},
+		{`{"topic":"t","partition":1,"offset":21}`, "offset_out_of_range", 416},
+		{`{"topic":"t","partition":2}`, "unknown_partition", 404},
+		{`{"topic":"t","offsets":{"2":0}}`, "unknown_partition", 404},
+		{`{"topic":"none"}`, "unknown_topic", 404},
+		{`{"topic":"no/name"}`, "bad_topic", 400},
+		{`{"topic":"t","group":"no/name"}`, "bad_group", 400},
+	} {
+		status, m := f.call("POST", "/broker/query", `{"source":`+bad.source+`}`)
+		if status != bad.status || m["error"] != bad.code {
+			t.Errorf("%s: %d %v", bad.source, status, m)
+		}
+	}
+}
+
+// TestQueryGoesOnOverAllPartitions reads everything in small steps, each of which goes on where the one before ended.
+func TestQueryGoesOnOverAllPartitions(t *testing.T) {
+	f := newFixture(t, "auto", func(o *Options) { o.Loops = 2 })
+	f.call("POST", "/broker/topics", `{"name":"t","partitions":5}`)
+	want := 0
+	for p, n := range []int{30, 0, 7, 1, 100} {
+		if n > 0 {
+			f.produceTo("t", p, numbered(1000*p, 1000*p+n)...)
+		}
+		want += n
+	}
+	seen := map[string]int{}
+	offsets := `{}`
+	for step := 0; ; step++ {
+		m := f.query(fmt.Sprintf(`{"source":{"topic":"t","offsets":%s,"limit":9},"transform":{"emit_rows":100}}`, offsets))
+		wantAt(t, m, `null`, "source", "partition")
+		for _, row := range m["rows"].([]any) {
+			text, _ := json.Marshal(row)
+			seen[string(text)]++
+		}
+		next, _ := json.Marshal(at(m, "source", "next_offsets"))
+		offsets = string(next)
+		if m["truncated"] == false {
+			break
+		}
+		wantAt(t, m, `"limit"`, "truncated_by")
+		if step > want {
+			t.Fatal("it does not get on")
+		}
+	}
+	if len(seen) != want {
+		t.Errorf("%d messages were seen, want %d", len(seen), want)
+	}
+	for row, n := range seen {
+		if n != 1 {
+			t.Errorf("%s was seen %d times", row, n)
+		}
+	}
+	if offsets != `{"0":30,"1":0,"2":7,"3":1,"4":100}` {
+		t.Errorf("next_offsets is %s", offsets)
+	}
+}
+
+// TestQueryReadsPartitionsInTurns wants each of many partitions to have its share of a small limit.
+func TestQueryReadsPartitionsInTurns(t *testing.T) {
+	f := newFixture(t, "auto")
+	f.call("POST", "/broker/topics", `{"name":"t","partitions":4}`)
+	for p := range 4 {
+		f.produceTo("t", p, numbered(0, 50)...)
+	}
+	m := f.query(`{"source":{"topic":"t","limit":20}}`)
+	wantAt(t, m, `{"0":5,"1":5,"2":5,"3":5}`, "source", "next_offsets")
+	m = f.query(`{"source":{"topic":"t","limit":200}}`)
+	wantAt(t, m, `false`, "truncated")
+	wantAt(t, m, `200`, "stats", "scanned")
+}
+
+// TestQueryOfManyPages reads more than a page at a time, from sections of all sizes and from disk.
+func TestQueryOfManyPages(t *testing.T) {
+	f := newFixture(t, "auto")
+	f.call("POST", "/broker/topics", `{"name":"t","partitions":1}`)
+	n := 0
+	for _, size := range []int{1, 1023, 1, 2000, 1024, 3, 500} {
+		f.produceTo("t", 0, numbered(n, n+size)...)
+		n += size
+	}
+	f.log.set(func(m *memLog) { m.cold = true })
+	sum := n * (n - 1) / 2
+	m := f.query(`{"source":{"topic":"t","partition":0,"limit":100000},"aggregate":{"measures":[{"op":"count"},{"op":"sum","field":"n"}]}}`)
+	wantAt(t, m, fmt.Sprintf(`[{"count":%d,"group":{},"key":"","sum_n":%d}]`, n, sum), "aggregates")
+	wantAt(t, m, fmt.Sprint(n), "source", "next_offset")
+	f.log.set(func(m *memLog) { m.damage = fmt.Errorf("a bad checksum") })
+	if status, m := f.call("POST", "/broker/query", `{"source":{"topic":"t","partition":0}}`); status != 500 || m["error"] != "storage_damaged" {
+		t.Error(status, m)
+	}
+}
+
+// TestQueryOfLargeMessages has a page be full of bytes long before it is full of messages.
+func TestQueryOfLargeMessages(t *testing.T) {
+	f := newFixture(t, "auto")
+	f.call("POST", "/broker/topics", `{"name":"t","partitions":1}`)
+	for i := range 20 {
+		f.call("POST", "/broker/topics/t/produce?partition=0", fmt.Sprintf(`{"n":%d,"pad":%q}`, i, strings.Repeat("x", 300_000)))
+	}
+	f.call("POST", "/broker/topics/t/produce?partition=0", `{"n":20,"pad":"`+strings.Repeat("x", 7<<20)+`"}`)
+	m := f.query(`{"source":{"topic":"t","partition":0},"aggregate":{"measures":[{"op":"count"},{"op":"max","field":"n"}]}}`)
+	wantAt(t, m, `[{"count":21,"group":{},"key":"","max_n":20}]`, "aggregates")
+	m = f.query(`{"source":{"topic":"t","partition":0},"transform":{"emit_rows":100}}`)
+	wantAt(t, m, `false`, "truncated") // 13 MB fit
+	f.call("POST", "/broker/topics/t/produce?partition=0", `{"n":21,"pad":"`+strings.Repeat("x", 7<<20)+`"}`)
+	m = f.query(`{"source":{"topic":"t","partition":0},"transform":{"emit_rows":100}}`)
+	wantAt(t, m, `"output"`, "truncated_by")
+	wantAt(t, m, `21`, "source", "next_offset")
+}
+
+func TestQueryOfRocketTopic(t *testing.T) {
+	f := newFixture(t, "auto")
+	f.call("POST", "/broker/topics", `{"name":"t","partitions":1,"mode":"rocket"}`)
+	f.produceTo("t", 0, numbered(0, 3000)...)
+	m := f.query(`{"source":{"topic":"t","partition":0,"limit":100000},"aggregate":{"measures":[{"op":"count"}]}}`)
+	wantAt(t, m, `[{"count":3000,"group":{},"key":""}]`, "aggregates")
+}
+
+func TestQueryScopes(t *testing.T) {
+	f := newFixture(t, "auto")
+	for _, name := range []string{"allowed.t", "t"} {
+		f.call("POST", "/broker/topics", `{"name":"`+name+`"}`)
+	}
+	for _, c := range []struct {
+		token, topic string
+		status       int
+	}{{"reader", "t", 200}, {"writer", "allowed.t", 403}, {"nobody", "t", 401}} {
+		if status, m := f.call("POST", "/broker/query", `{"source":{"topic":"`+c.topic+`"}}`, "Authorization", "Bearer "+c.token); status != c.status {
+			t.Errorf("%v: %d %v", c, status, m)
+		}
+	}
+}
+
+// TestQueryQueue fills the queue: who finds no place is told when to come again, and so is who waited too long.
+func TestQueryQueue(t *testing.T) {
+	f := newFixture(t, "auto", func(o *Options) { o.QueryWorkers = 1 })
+	f.call("POST", "/broker/topics", `{"name":"t","partitions":1}`)
+	f.produceTo("t", 0, numbered(0, 3)...)
+	leave := make(chan struct{})
+	f.occupy(leave)
+	body := `{"source":{"topic":"t","partition":0}}`
+	patient, fromPatient := f.dial()
+	hasty, fromHasty := f.dial()
+	for c, path := range map[net.Conn]string{patient: "/broker/query", hasty: "/broker/query?timeout_ms=1"} {
+		if _, err := c.Write([]byte(post(path, body))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	waitFor(t, "two wait", func() bool { return len(f.server.workers.jobs) == 2 })
+	for len(f.server.workers.jobs) < queriesQueuedMax {
+		f.server.workers.add(func(*worker) {})
+	}
+	status, text, head := f.raw("POST", "/broker/query", body)
+	if status != 503 || !strings.Contains(string(text), `"overloaded"`) || head.Get("Retry-After") == "" {
+		t.Error(status, string(text), head)
+	}
+	close(leave)
+	if status, text := answer(t, fromPatient, "POST"); status != 200 || !strings.Contains(text, `"scanned":3`) {
+		t.Error(status, text)
+	}
+	if status, text := answer(t, fromHasty, "POST"); status != 503 || !strings.Contains(text, `"overloaded"`) {
+		t.Error(status, text)
+	}
+}
+
+// occupy keeps the only worker busy until leave is closed.
+func (f *fixture) occupy(leave chan struct{}) {
+	f.t.Helper()
+	entered := make(chan struct{})
+	if !f.server.workers.add(func(*worker) { close(entered); <-leave }) {
+		f.t.Fatal("the queue is full")
+	}
+	<-entered
+}
+
+// TestQueryEndsWithItsClient holds a query up in the middle and ends its connection: in one way or the other it is not read to its end.
+func TestQueryEndsWithItsClient(t *testing.T) {
+	eachBackend(t, func(t *testing.T, backend string) {
+		for _, how := range []string{"reset", "closed"} {
+			f := newFixture(t, backend)
+			f.call("POST", "/broker/topics", `{"name":"t","partitions":1}`)
+			f.produceTo("t", 0, numbered(0, 20*scanPageMessages)...)
+			release := f.holdReads()
+			c, _ := f.dial()
+			if how == "reset" {
+				if err := c.(*net.TCPConn).SetLinger(0); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if _, err := c.Write([]byte(post("/broker/query", `{"source":{"topic":"t","partition":0,"limit":100000}}`))); err != nil {
+				t.Fatal(err)
+			}
+			waitFor(t, "it runs", func() bool { return f.server.workers.running.Load() == 1 })
+			if err := c.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if how == "closed" {
+				release(true) // page by page, until the server takes the silence for what it is
+			} else {
+				waitFor(t, "the connection has ended", func() bool { return f.net.Loops()[0].Stats().Conns == 0 })
+				release(false)
+			}
+			waitFor(t, "it has ended", func() bool { return f.server.workers.running.Load() == 0 })
+			if n := f.server.workers.scanned.Load(); n == 0 || n >= 20*scanPageMessages {
+				t.Errorf("%s: %d messages were looked at", how, n)
+			}
+		}
+	})
+}
+
+// holdReads lets no read go on until the result is called: slowly makes each take its time.
+func (f *fixture) holdReads() (release func(slowly bool)) {
+	gate := make(chan bool, 1)
+	f.log.set(func(m *memLog) {
+		m.gate = func() {
+			if slowly := <-gate; slowly {
+				time.Sleep(200 * time.Millisecond)
+				gate <- true
+			} else {
+				gate <- false
+			}
+		}
+	})
+	return func(slowly bool) { gate <- slowly }
+}
+
+// TestQueryBugsCostTheRequest has an evaluation panic: it is answered, and the next one works.
+func TestQueryBugsCostTheRequest(t *testing.T) {
+	f := newFixture(t, "auto")
+	f.call("POST", "/broker/topics", `{"name":"t","partitions":1}`)
+	f.produceTo("t", 0, numbered(0, 3)...)
+	f.log.set(func(m *memLog) { m.gate = func() { panic("as a test") } })
+	if status, m := f.call("POST", "/broker/query", `{"source":{"topic":"t"}}`); status != 500 || m["error"] != "internal" {
+		t.Error(status, m)
+	}
+	f.log.set(func(m *memLog) { m.gate = nil })
+	wantAt(t, f.query(`{"source":{"topic":"t"}}`), `3`, "stats", "scanned")
+}
+
+// TestQueryStopsInTime lets a query have so little time that it ends in the middle, and goes on from there.
+func TestQueryStopsInTime(t *testing.T) {
+	f := newFixture(t, "auto")
+	f.call("POST", "/broker/topics", `{"name":"t","partitions":1}`)
+	f.produceTo("t", 0, numbered(0, 5*scanPageMessages)...)
+	f.log.set(func(m *memLog) { m.gate = func() { time.Sleep(300 * time.Millisecond) } })
+	path, offset, steps := "/broker/query?timeout_ms=200", 0, 0
+	for ; ; steps++ {
+		status, m := f.call("POST", path, fmt.Sprintf(`{"source":{"topic":"t","partition":0,"offset":%d,"limit":100000}}`, offset))
+		if status != 200 {
+			t.Fatal(status, m)
+		}
+		offset = int(at(m, "source", "next_offset").(float64))
+		if m["truncated"] == false {
+			break
+		}
+		wantAt(t, m, `"time"`, "truncated_by")
+	}
+	if offset != 5*scanPageMessages || steps == 0 {
+		t.Errorf("%d messages in %d steps", offset, steps)
+	}
+}
