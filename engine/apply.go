@@ -91,7 +91,7 @@ func (s *Shard) finish(f *record.Frame) {
 
 func (e *Engine) apply(f *record.Frame, sec *record.Section, live bool) error {
 	if isCatalogue(sec.Type) {
-		return e.applyCatalogue(f, sec)
+		return e.applyCatalogue(f, sec, live)
 	}
 	if sec.Type == record.SectionGroupMembers {
 		return e.applyMembers(f, sec, live)
@@ -127,12 +127,18 @@ func (e *Engine) apply(f *record.Frame, sec *record.Section, live bool) error {
 		return p.applyDelete(sec)
 	case record.SectionFloor:
 		return p.applyFloor(sec)
+	case record.SectionPipelineStep:
+		return p.applyStep(sec)
 	}
 	return fmt.Errorf("section type %d: %w", sec.Type, ErrDiverged)
 }
 
-func (e *Engine) applyCatalogue(f *record.Frame, sec *record.Section) error {
+func (e *Engine) applyCatalogue(f *record.Frame, sec *record.Section, live bool) error {
 	switch sec.Type {
+	case record.SectionPipelineCreate:
+		return e.applyPipelineCreate(f, sec, live)
+	case record.SectionPipelineDelete:
+		return e.applyPipelineDelete(f, sec, live)
 	case record.SectionTopicDelete:
 		return e.applyDelete(f, sec)
 	case record.SectionTopicGrow:

@@ -20,7 +20,8 @@ import (
 //	frame before the deletion    written, and then deleted
 //	frame after it               written to nowhere: the topic does not exist
 //
-// What a shard keeps of a deleted topic (keys, windows, groups with a commit in flight) it gives up itself, in bury.
+// What a shard keeps of a deleted topic (keys, windows, groups with a commit in flight, pipelines that wrote into it) it gives up itself,
+// in bury.
 //
 // More partitions make another Topic that shares the old one's *Partition; nobody who holds one of them notices.
 
@@ -171,7 +172,7 @@ func (e *Engine) growTopic(t *Topic, partitions uint32) error {
 	return nil
 }
 
-// bury gives up what the shard keeps of partitions whose topics were deleted, if there may be any.
+// bury gives up what the shard keeps of partitions whose topics were deleted, and of pipelines that were, if there may be any.
 func (s *Shard) bury() {
 	n := s.engine.deletions.Load()
 	if n == s.buried && !s.dig {
@@ -183,6 +184,7 @@ func (s *Shard) bury() {
 	maps.DeleteFunc(s.committing, func(_ *group, c committing) bool { return gone(c.partition) })
 	maps.DeleteFunc(s.cutting, func(p *Partition, _ cutting) bool { return gone(p) })
 	s.windows = slices.DeleteFunc(s.windows, gone)
+	s.buryPipelines()
 	for p := range s.rockets {
 		if gone(p) {
 			p.rocket.clear(p)

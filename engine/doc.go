@@ -42,6 +42,14 @@
 //	SectionSchema        stream: none; base: the schema's id
 //	   0 type u8: 1 avro, 2 proto | 1 zero u8 | 2 message_size u16 | 4 text_size u32 | 8 message | text | descriptor set
 //
+//	SectionPipelineCreate  stream: none; base: the pipeline's id
+//	   0 version u8, 1 | 1 inputs u8 | 2 name_size u8 | 3 zero u8 | 4 text_size u32 | 8 into: topic u32, partition u32
+//	   16 name | inputs × ( topic u32 | partition u32 | all u8 | zero u8 | starts u16 | starts × offset u64 ) | text
+//	SectionPipelineDelete  stream: none; base: the pipeline's id
+//	   (empty)
+//	SectionPipelineStep    stream: the partition that it writes to; base: how many steps were before
+//	   0 pipeline u32 | 4 partition u32 | 8 from u64 | 16 to u64 | 24 lost u64 | 32 rows u32 | 36 source u8 | 37 has_state u8 | 38 zero u16 | 40 state
+//
 //	SectionTopicDelete   stream: the topic's id, partition 0; base 0
 //	   (empty)
 //

@@ -61,6 +61,7 @@ type Engine struct {
 	replayed    uint64      // index of the last frame given to ApplyReplay
 	memberships memberships // coordinated groups; the catalogue's shard's
 	schemas     schemas
+	pipelines   pipelines
 
 	deletions atomic.Uint64 // topics deleted since the start; the shards see that they have something to give up
 	freed     atomic.Uint64 // bytes of messages that ceased to be kept since the start

@@ -28,6 +28,8 @@ func extensionTable() []extension {
 		{membersTag, captureMembers, restoreMembers},
 		{kvExtension, captureKV, restoreKV},
 		{schemasTag, captureSchemas, restoreSchemas},
+		{pipelinesTag, capturePipelines, restorePipelines},
+		{progressTag, captureProgress, restoreProgress},
 	}
 }
 

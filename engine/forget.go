@@ -8,8 +8,8 @@ package engine
 // leader. Forgetting walks all partitions, about 10 ms for a million of them; a list of those in flight would be
 // shorter and cost every produce something.
 
-// Forget takes back everything in flight: offsets given, idempotency keys, groups' commits, floors, changes of topics, schemas
-// and ranges of rocket topics, whose messages are lost.
+// Forget takes back everything in flight: offsets given, idempotency keys, groups' commits, floors, changes of topics, schemas,
+// pipelines and their steps, and ranges of rocket topics, whose messages are lost.
 // Batches that hold any of it must not be appended afterwards; those that were, and are committed after all, must
 // come back through ApplyCommitted.
 func (s *Shard) Forget() {
@@ -23,8 +23,10 @@ func (s *Shard) Forget() {
 	if s.number == CatalogueShard {
 		clear(s.engine.memberships.pending)
 		s.engine.schemas.flying = schemasFlying{}
+		s.engine.pipelines.flying = pipelinesFlying{}
 	}
 	s.forgetKV()
+	s.forgetPipelines()
 	clear(s.rockets)
 	for t := range s.engine.catalogue.topics().all {
 		for _, p := range t.partitions {

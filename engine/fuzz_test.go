@@ -21,6 +21,7 @@ func FuzzRestore(f *testing.F) {
 	f.Add(kvWorld(f).checkpoint())
 	f.Add(changedWorld(f).checkpoint())
 	f.Add(sampleSchemas(f).checkpoint())
+	f.Add(samplePipelines(f, 2).checkpoint())
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if len(b) > 16<<10 { // each topic is worth up to 128 KiB of partitions
 			return
@@ -123,6 +124,7 @@ func FuzzApplyReplay(f *testing.F) {
 	f.Add(fuzzSeed(sampleGroups(f)))
 	f.Add(fuzzSeed(changedWorld(f)))
 	f.Add(fuzzSeed(sampleSchemas(f)))
+	f.Add(fuzzSeed(samplePipelines(f, 1)))
 	f.Add(append([]byte{8, 0}, bytes.Repeat([]byte{0xff}, 8)...))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if len(b) > 8<<10 {

@@ -8,7 +8,7 @@ import (
 	"ayder/internal/record"
 )
 
-// testdata/v1 to v3, groups and schemas hold a log and checkpoints of former versions, and stay as they are for good: what was
+// testdata/v1 to v3, groups, schemas and pipelines hold a log and checkpoints of former versions, and stay as they are for good: what was
 // written once can be read by every later version. The log is that of sampleWorld with one shard, in the form of
 // fuzzSeed; the checkpoints are of two shards. v3 is of version 2 with extension 1.
 
@@ -87,11 +87,17 @@ func TestCheckpointsOfFormerVersions(t *testing.T) {
 	}
 }
 
-// A log and a checkpoint with schemas, of sampleSchemas.
-func TestSchemasOfVersion2(t *testing.T) {
-	want := sampleSchemas(t)
+// Logs and checkpoints with schemas and with pipelines.
+func TestSchemasAndPipelinesOfVersion2(t *testing.T) {
+	for name, want := range map[string]*world{"schemas": sampleSchemas(t), "pipelines": samplePipelines(t, 1)} {
+		t.Run(name, func(t *testing.T) { goldenLog(t, name, want) })
+	}
+}
+
+// goldenLog wants want's log and checkpoint to be those of a directory.
+func goldenLog(t *testing.T, name string, want *world) {
 	e := New(Config{})
-	fuzzFrames(golden(t, "schemas/log"), func(f record.Frame) bool {
+	fuzzFrames(golden(t, name+"/log"), func(f record.Frame) bool {
 		f.TimeMs = want.frame(int(f.Index)).TimeMs
 		if err := e.ApplyReplay(f); err != nil {
 			t.Fatal(err)
@@ -100,12 +106,12 @@ func TestSchemasOfVersion2(t *testing.T) {
 	})
 	sameState(t, want.e, e)
 	e = New(Config{})
-	if err := e.Restore(golden(t, "schemas/checkpoint")); err != nil {
+	if err := e.Restore(golden(t, name+"/checkpoint")); err != nil {
 		t.Fatal(err)
 	}
 	sameState(t, want.e, e)
-	if !bytes.Equal(golden(t, "schemas/log"), fuzzSeed(want)) || !bytes.Equal(golden(t, "schemas/checkpoint"), want.checkpoint()) {
-		t.Fatal("schemas are encoded differently now: a new version is needed")
+	if !bytes.Equal(golden(t, name+"/log"), fuzzSeed(want)) || !bytes.Equal(golden(t, name+"/checkpoint"), want.checkpoint()) {
+		t.Fatal("they are encoded differently now: a new version is needed")
 	}
 }
 

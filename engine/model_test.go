@@ -64,8 +64,9 @@ type model struct {
 	creating   map[string]*record.Batch
 	deleting   map[string]*record.Batch
 	growing    map[string]inFlight // count is the partitions
-	schemas    []string            // by id
-	schemasIn  []inFlightSchema    // flight
+	pipes      modelPipes
+	schemas    []string         // by id
+	schemasIn  []inFlightSchema // flight
 	specs      map[string]TopicSpec
 	lastID     uint32
 	every      Policy
@@ -133,9 +134,14 @@ func (m *model) step() {
 	case n < 58:
 		m.resetOrDelete()
 	case n < 60:
-		if m.members(); m.rng.IntN(3) == 0 {
+		switch m.members(); m.rng.IntN(3) {
+		case 0:
 			m.register()
+		case 1:
+			m.pipeline()
 		}
+	case n < 64:
+		m.stepPipeline()
 	case n < 75:
 		m.append()
 	case n < 90:
@@ -470,6 +476,7 @@ func (m *model) forget() {
 	clear(m.deleting)
 	clear(m.growing)
 	m.schemasIn = nil
+	m.pipes.forget()
 	for _, tp := range m.topics {
 		for _, mp := range tp.partitions {
 			mp.assigned = slices.Clone(mp.visible)
@@ -486,6 +493,7 @@ func (m *model) check() {
 	if len(m.w.e.Topics()) != len(m.topics) {
 		m.fail("%d topics, want %d", len(m.w.e.Topics()), len(m.topics))
 	}
+	m.checkPipelines()
 	for i, text := range m.schemas {
 		if sc := m.w.e.SchemaByID(uint32(i) + 1); sc == nil || sc.Text != text {
 			m.fail("schema %d is %+v, want %q", i+1, sc, text)
@@ -591,7 +599,8 @@ func TestRandomWalks(t *testing.T) {
 		})
 	}
 	t.Logf("%d frames, %d duplicates, %+v", frames, duplicates, seen)
-	if duplicates == 0 || seen.deleted == 0 || seen.grown == 0 || seen.cut == 0 || seen.expired == 0 {
+	if duplicates == 0 || seen.deleted == 0 || seen.grown == 0 || seen.cut == 0 || seen.expired == 0 ||
+		seen.steps == 0 || seen.stale == 0 || seen.pipesDeleted == 0 || seen.pipesOrphaned == 0 {
 		t.Fatal("the walks did not meet what they are for")
 	}
 }

@@ -10,10 +10,13 @@ import (
 // The steps of the random walk that concern topics as a whole, and what is kept of them.
 
 // modelCounts tell whether the walks met what they are for.
-type modelCounts struct{ deleted, grown, cut, expired int }
+type modelCounts struct{ deleted, grown, cut, expired, steps, stale, pipesDeleted, pipesOrphaned int }
 
 func (c modelCounts) plus(d modelCounts) modelCounts {
-	return modelCounts{c.deleted + d.deleted, c.grown + d.grown, c.cut + d.cut, c.expired + d.expired}
+	return modelCounts{
+		c.deleted + d.deleted, c.grown + d.grown, c.cut + d.cut, c.expired + d.expired,
+		c.steps + d.steps, c.stale + d.stale, c.pipesDeleted + d.pipesDeleted, c.pipesOrphaned + d.pipesOrphaned,
+	}
 }
 
 func (tp *modelTopic) policy() Policy { return Policy{tp.spec.TTLMs, tp.spec.MaxBytes} }

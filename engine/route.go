@@ -34,10 +34,11 @@ func (e *Engine) shardOf(sec *record.Section) int {
 	return e.ShardOf(sec.Stream)
 }
 
-// isCatalogue tells whether sections of this type change the catalogue.
+// isCatalogue tells whether sections of this type change the catalogue, of topics or of pipelines.
 func isCatalogue(t record.SectionType) bool {
 	switch t {
-	case record.SectionTopicCreate, record.SectionTopicDelete, record.SectionTopicGrow, record.SectionRetention:
+	case record.SectionTopicCreate, record.SectionTopicDelete, record.SectionTopicGrow, record.SectionRetention,
+		record.SectionPipelineCreate, record.SectionPipelineDelete:
 		return true
 	}
 	return false

@@ -28,6 +28,8 @@ type Shard struct {
 
 	rockets map[*Partition]struct{} // partitions whose messages are in memory
 
+	pipelines map[uint32]*stepped // pipelines that write into partitions of this shard, once they have
+
 	buried uint64 // the deletions that this shard has seen
 	dig    bool   // it applied, or left out, something of a topic that is deleted
 	look   place  // where Retain goes on

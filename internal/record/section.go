@@ -25,6 +25,10 @@ const (
 	SectionGroupMembers SectionType = 10 // members of a coordinated group come, go or learn of it
 
 	SectionSchema SectionType = 15 // a schema is registered
+
+	SectionPipelineCreate SectionType = 16 // a pipeline comes into being
+	SectionPipelineDelete SectionType = 17 // a pipeline ceases to be
+	SectionPipelineStep   SectionType = 18 // a pipeline has read a page
 )
 
 // 11 to 13 KV are spoken for.
