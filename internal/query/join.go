@@ -10,7 +10,7 @@ package query
 // An answer that stops early is the join of those messages that were looked at, which is not the same as the first rows of the whole join: a
 // message near the end may have its partner behind it. So there are two places to go on from. Next is behind the last message that was
 // looked at. Resume is the first message that may still lack a row, and so is never behind Next: a join that goes on from there misses no
-// pair of messages that are not late, but gives some rows again. Where one side's limit is what ended it, the other is read on as
+// pair of messages that come within the allowed lateness, but gives some rows again. Where one side's limit is what ended it, the other is read on as
 // far as messages can reach, so that every message of the limited side has all its partners; an inner or outer join of that side then goes on
 // from Next on that side and Resume on the other, and gives no row twice. The message during which there was no more room for rows
 // counts as not looked at.
@@ -97,7 +97,8 @@ type joinRun struct {
 	stoppedBy string
 	cut       bool // in the middle of what a message gives
 	err       error
-	unasked   int // pieces of work since Expired was asked
+	patience  int // pieces of work after which Expired is asked
+	unasked   int // of them, those since then
 	unread    int // bytes of messages since then
 }
 
@@ -111,7 +112,7 @@ type joinFeed struct {
 }
 
 func newJoinRun(j *Join, l Limits) *joinRun {
-	r := &joinRun{joiner: newJoiner(j), limits: l, render: newRowRenderer(j)}
+	r := &joinRun{joiner: newJoiner(j), limits: l, render: newRowRenderer(j), patience: expiryMessages}
 	r.limits.Rows = least(l.Rows, j.rows)
 	for side := range r.feeds {
 		r.feeds[side].after, r.feeds[side].resume = make(map[uint32]uint64), make(map[uint32]uint64)
@@ -140,7 +141,6 @@ func (r *joinRun) step() bool {
 	default:
 		r.tallies[side].scanned--
 		r.cut = true
-		lower(f.resume, m.Partition, m.Offset)
 	}
 	return true
 }
@@ -204,7 +204,7 @@ func (r *joinRun) full(m *Message) bool {
 
 // expired asks now and then whether time is up. It is called for every message and every row.
 func (r *joinRun) expired() bool {
-	if r.unasked++; r.limits.Expired == nil || r.unasked <= expiryMessages && r.unread <= expiryBytes {
+	if r.unasked++; r.limits.Expired == nil || r.unasked <= r.patience && r.unread <= expiryBytes {
 		return false
 	}
 	r.unasked, r.unread = 0, 0

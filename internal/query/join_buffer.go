@@ -123,10 +123,6 @@ func (b *joinBuffer) newEntry(e joinEntry) int32 {
 }
 
 // order is that of messages of one side: by time, partition, offset.
-func (b *joinBuffer) order(i, j int32) int {
-	return b.entries[i].order(&b.entries[j])
-}
-
 func (e *joinEntry) order(f *joinEntry) int {
 	if c := cmp.Compare(e.timeMs, f.timeMs); c != 0 {
 		return c

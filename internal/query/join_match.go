@@ -58,8 +58,7 @@ type joiner struct {
 	// emit takes a row, which it must copy. False: it has no room, and the row is as good as not made; the joiner stops where it is and is
 	// asked only for unfinished afterwards.
 	emit func(*pair) bool
-	// open is told of messages that may miss a row: those whose pairs emit had no room for, and those that are not remembered although a partner
-	// may follow the last message. May be nil.
+	// open is told of messages that may lack a row: those that emit had no room for, and those that a message to come may join. May be nil.
 	open func(side uint8, partition uint32, offset uint64)
 	// enough is asked before each message that is settled: the others can be settled with a later message, nobody joins them any more.
 	// May be nil.
@@ -128,7 +127,6 @@ func (j *joiner) meet(e *joinEntry, r *sideReader) bool {
 				break
 			}
 			if !j.joined(e, shown, slot) {
-				j.openFrom(slot, e.timeMs+j.sizeMs)
 				return false
 			}
 			e.matched, o.matched = true, true
@@ -305,13 +303,6 @@ func (j *joiner) isOpen(e *joinEntry) bool {
 func (j *joiner) opened(e *joinEntry) {
 	if j.open != nil {
 		j.open(e.side, e.partition, e.offset)
-	}
-}
-
-// openFrom tells of the messages from slot on, up to a time.
-func (j *joiner) openFrom(slot int32, untilMs int64) {
-	for ; slot != none && j.buf.entries[slot].timeMs <= untilMs; slot = j.buf.after(slot) {
-		j.opened(&j.buf.entries[slot])
 	}
 }
 
