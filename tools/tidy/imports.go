@@ -73,6 +73,7 @@ var modules = map[string][]string{
 	"github.com/prometheus/common":            {"internal/metrics"},
 	"golang.org/x/sys":                        {"internal/uring", "internal/testkit/...", "netpoll", "aof", "cmd/ayder/...", "bench/...", "tools/..."},
 	"go.yaml.in/yaml/v3":                      {"docs"}, // the OpenAPI document
+	"modernc.org/sqlite":                      {},       // what queries are compared with, in test files
 	"github.com/twmb/avro":                    {"internal/schema"},
 	"github.com/nats-io/nats.go":              {"bench/..."},
 	"github.com/redis/go-redis/v9":            {"bench/..."},
