@@ -48,7 +48,8 @@
 //	SectionPipelineDelete  stream: none; base: the pipeline's id
 //	   (empty)
 //	SectionPipelineStep    stream: the partition that it writes to; base: how many steps were before
-//	   0 pipeline u32 | 4 partition u32 | 8 from u64 | 16 to u64 | 24 lost u64 | 32 rows u32 | 36 source u8 | 37 has_state u8 | 38 zero u16 | 40 state
+//	   0 pipeline u32 | 4 schemas u32 | 8 lost u64 | 16 rows u32 | 20 pages u16 | 22 has_state u8 | 23 zero u8
+//	   24 pages × ( partition u32 | source u32 | from u64 | to u64 ) | state
 //
 //	SectionTopicDelete   stream: the topic's id, partition 0; base 0
 //	   (empty)

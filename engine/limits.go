@@ -65,13 +65,14 @@ const (
 // Limits of pipelines.
 const (
 	PipelinesMax       = 1000
-	PipelineIDMax      = 1 << 30   // pipelines that a log may ever have had
-	PipelineInputsMax  = 2         // what a join reads
-	PipelineTextMax    = 1 << 20   // bytes of what one does
-	PipelineTextsMax   = 64 << 20  // of all together
-	PipelineJournalMax = 64        // pages that are read again at most when one goes on elsewhere
-	PipelineStateMax   = 4 << 20   // bytes that its query may remember
-	PipelineStatesMax  = 512 << 20 // of all together
+	PipelineIDMax      = 1 << 30                // pipelines that a log may ever have had
+	PipelineInputsMax  = 2                      // what a join reads
+	PipelineTextMax    = 1 << 20                // bytes of what one does
+	PipelineTextsMax   = 64 << 20               // of all together
+	PipelinePagesMax   = 2 * TopicPartitionsMax // that one step reads
+	PipelineJournalMax = 64                     // steps whose pages are read again at most when one goes on elsewhere
+	PipelineStateMax   = 4 << 20                // bytes that its query may remember
+	PipelineStatesMax  = 512 << 20              // of all together
 )
 
 // The prefix and the longest key together are what the encoding allows, no more and no less.

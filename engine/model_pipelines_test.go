@@ -160,7 +160,7 @@ func (m *model) stepPipeline() {
 		}
 	}
 	pg.To = pg.From + 1 + uint64(m.rng.IntN(4))
-	step.Page = pg.PipelinePage
+	step.PipelineRead = pages(pg.PipelinePage)
 	if g := m.w.e.Shard(p.Shard()).PipelineProgress(p, mp.id); m.rng.IntN(4) == 0 || len(g.Journal)+g.InFlight >= PipelineJournalMax {
 		step.HasState, step.State = true, []byte(mp.remembers(append(all, pg)))
 	}
@@ -216,7 +216,7 @@ func (m *model) checkPipelines() {
 		}
 		journal := mp.applied[len(mp.applied)-len(g.Journal):]
 		for i := range journal {
-			if g.Journal[i] != journal[i].PipelinePage {
+			if len(g.Journal[i].Pages) != 1 || g.Journal[i].Pages[0] != journal[i].PipelinePage {
 				m.fail("pipeline %s: page %d of the journal is %+v, want %+v", name, i, g.Journal[i], journal[i])
 			}
 		}

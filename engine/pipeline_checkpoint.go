@@ -20,14 +20,14 @@ import (
 //	progress     id u32 | topic u32 | partition u32: where it writes | steps u64 | rows u64 | lost u64
 //	             positions u32 | journal u32 | state_size u32 | positions | journal | state
 //	position     source u8 | partition u32 | offset u64; by source and partition
-//	page         source u8 | partition u32 | from u64 | to u64
+//	journal      schemas u32 | pages u32 | pages × page, as in the command
 
 const (
 	pipelinesTag     uint32 = 5 // of the list
 	progressTag      uint32 = 6 // of how far they have come
 	pipelineBytesMin        = 16
 	positionBytes           = 13
-	journalPageBytes        = 21
+	journalBytesMin         = 8 + stepPageBytes
 )
 
 // capturePipelines captures the list, if there ever was a pipeline.
@@ -138,10 +138,10 @@ func (c *capturedProgress) appendTo(dst []byte) []byte {
 		dst = le.AppendUint32(append(dst, at.Source), at.Partition)
 		dst = le.AppendUint64(dst, at.Offset)
 	}
-	for _, page := range c.Journal {
-		dst = le.AppendUint32(append(dst, page.Source), page.Partition)
-		dst = le.AppendUint64(dst, page.From)
-		dst = le.AppendUint64(dst, page.To)
+	for i := range c.Journal {
+		dst = le.AppendUint32(dst, c.Journal[i].Schemas)
+		dst = le.AppendUint32(dst, uint32(len(c.Journal[i].Pages)))
+		dst = appendPages(dst, c.Journal[i].Pages)
 	}
 	return append(dst, c.State...)
 }
@@ -178,7 +178,7 @@ func (c *capturedProgress) restore(d *decoder) error {
 	c.into = record.Stream{Topic: d.u32(), Partition: d.u32()}
 	c.Steps, c.Rows, c.Lost = d.u64(), d.u64(), d.u64()
 	positions, journal, state := d.u32(), d.u32(), d.u32()
-	if d.failed || uint64(positions)*positionBytes+uint64(journal)*journalPageBytes+uint64(state) > uint64(len(d.left)) {
+	if d.failed || uint64(positions)*positionBytes+uint64(journal)*journalBytesMin+uint64(state) > uint64(len(d.left)) {
 		return errShort
 	}
 	for range positions {
@@ -189,15 +189,36 @@ func (c *capturedProgress) restore(d *decoder) error {
 		c.Positions = append(c.Positions, at)
 	}
 	for range journal {
-		page := PipelinePage{Source: d.u8(), Partition: d.u32(), From: d.u64(), To: d.u64()}
-		if _, ok := findPosition(c.Positions, page.Source, page.Partition); !ok || page.To <= page.From {
-			return fmt.Errorf("page %+v is of nothing", page)
+		if err := c.restoreRead(d); err != nil {
+			return err
 		}
-		c.Journal = append(c.Journal, page)
 	}
 	c.State = append([]byte(nil), d.bytes(uint64(state))...)
-	if uint64(positions) > c.Steps || uint64(journal) > c.Steps || c.Steps == 0 {
+	if d.failed {
+		return errShort
+	}
+	if positions == 0 || uint64(journal) > c.Steps || c.Steps == 0 {
 		return fmt.Errorf("%d positions and %d pages of %d steps", positions, journal, c.Steps)
 	}
+	return nil
+}
+
+// restoreRead takes one element of the journal.
+func (c *capturedProgress) restoreRead(d *decoder) error {
+	read := PipelineRead{Schemas: d.u32()}
+	count := d.u32()
+	if d.failed || uint64(count)*stepPageBytes > uint64(len(d.left)) {
+		return errShort
+	}
+	pages, ok := readPages(d, int(count))
+	for i := range pages {
+		_, known := findPosition(c.Positions, pages[i].Source, pages[i].Partition)
+		ok = ok && known
+	}
+	if !ok || count == 0 {
+		return fmt.Errorf("%d pages of the journal are impossible", count)
+	}
+	read.Pages = pages
+	c.Journal = append(c.Journal, read)
 	return nil
 }

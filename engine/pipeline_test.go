@@ -41,9 +41,11 @@ func (w *world) progress(p *Pipeline) PipelineProgress {
 	return w.into(p).owner.PipelineProgress(w.into(p), p.ID())
 }
 
-func page(partition uint32, from, to uint64) PipelinePage {
-	return PipelinePage{Partition: partition, From: from, To: to}
+func page(partition uint32, from, to uint64) PipelineRead {
+	return pages(PipelinePage{Partition: partition, From: from, To: to})
 }
+
+func pages(list ...PipelinePage) PipelineRead { return PipelineRead{Schemas: 3, Pages: list} }
 
 // samplePipelines has pipelines that run, that have not made a step, and that were deleted.
 func samplePipelines(t testing.TB, shards int) *world {
@@ -62,15 +64,15 @@ func samplePipelines(t testing.TB, shards int) *world {
 	}}
 	_, err := w.coordinator().CreatePipeline(w.opener(), join)
 	must(err)
-	must(w.step(run, PipelineStep{Page: page(1, 4, 10), HasState: true, State: []byte("state")}, "x", "y"))
-	must(w.step(run, PipelineStep{Number: 1, Page: page(0, 3, 4), Lost: 2}))
-	must(w.step(run, PipelineStep{Number: 2, Page: page(1, 10, 12)}, "z"))
-	must(w.step(gone, PipelineStep{Page: page(0, 0, 1)}, "q"))
+	must(w.step(run, PipelineStep{PipelineRead: page(1, 4, 10), HasState: true, State: []byte("state")}, "x", "y"))
+	must(w.step(run, PipelineStep{Number: 1, PipelineRead: page(0, 3, 4), Lost: 2}))
+	must(w.step(run, PipelineStep{Number: 2, PipelineRead: page(1, 10, 12)}, "z"))
+	must(w.step(gone, PipelineStep{PipelineRead: page(0, 0, 1)}, "q"))
 	_, err = w.coordinator().DeletePipeline(w.opener(), []byte("gone"))
 	must(err)
 	two := w.e.Pipeline([]byte("join"))
-	must(w.step(two, PipelineStep{Page: PipelinePage{Source: 1, From: 0, To: 1}, HasState: true}))
-	must(w.step(two, PipelineStep{Number: 1, Page: PipelinePage{Source: 0, Partition: 1, From: 7, To: 9}}, "r"))
+	must(w.step(two, PipelineStep{PipelineRead: pages(PipelinePage{Source: 1, From: 0, To: 1}), HasState: true}))
+	must(w.step(two, PipelineStep{Number: 1, PipelineRead: pages(PipelinePage{Partition: 1, From: 7, To: 9}, PipelinePage{Source: 1, From: 1, To: 4})}, "r"))
 	w.pipe("idle", a, c, 1)
 	return w
 }
@@ -85,25 +87,26 @@ func TestStepsFollowEachOther(t *testing.T) {
 			t.Fatalf("%s: %v, want %v", what, got, want)
 		}
 	}
-	want("a page from before the start", w.step(p, PipelineStep{Page: page(0, 4, 6)}), ErrStale)
-	want("a page behind the start", w.step(p, PipelineStep{Page: page(0, 6, 7)}), ErrStale)
-	want("step 1 as the first", w.step(p, PipelineStep{Number: 1, Page: page(0, 5, 7)}), ErrStale)
-	want("first", w.step(p, PipelineStep{Page: page(0, 5, 7)}, "a"), nil)
-	want("the same again, in flight", w.step(p, PipelineStep{Page: page(0, 5, 7)}, "a"), ErrStale)
-	want("the same page as the next step", w.step(p, PipelineStep{Number: 1, Page: page(0, 5, 7)}, "a"), ErrStale)
-	want("second, while the first is in flight", w.step(p, PipelineStep{Number: 1, Page: page(0, 7, 8)}), nil)
-	want("another partition, without a start", w.step(p, PipelineStep{Number: 2, Page: page(1, 0, 4)}, "b", "c"), nil)
+	want("a page from before the start", w.step(p, PipelineStep{PipelineRead: page(0, 4, 6)}), ErrStale)
+	want("a page behind the start", w.step(p, PipelineStep{PipelineRead: page(0, 6, 7)}), ErrStale)
+	want("step 1 as the first", w.step(p, PipelineStep{Number: 1, PipelineRead: page(0, 5, 7)}), ErrStale)
+	want("first", w.step(p, PipelineStep{PipelineRead: page(0, 5, 7)}, "a"), nil)
+	want("the same again, in flight", w.step(p, PipelineStep{PipelineRead: page(0, 5, 7)}, "a"), ErrStale)
+	want("the same page as the next step", w.step(p, PipelineStep{Number: 1, PipelineRead: page(0, 5, 7)}, "a"), ErrStale)
+	want("second, while the first is in flight", w.step(p, PipelineStep{Number: 1, PipelineRead: page(0, 7, 8)}), nil)
+	want("another partition, without a start", w.step(p, PipelineStep{Number: 2, PipelineRead: page(1, 0, 4)}, "b", "c"), nil)
 	if g := w.progress(p); g.Steps != 0 || g.InFlight != 3 || w.into(p).Next() != 0 {
 		t.Fatalf("in flight: %+v", g)
 	}
 	w.commit()
-	want("the same again, applied", w.step(p, PipelineStep{Page: page(0, 5, 7)}, "a"), ErrStale)
-	want("another runner that has seen the first step only", w.step(p, PipelineStep{Number: 1, Page: page(0, 7, 9)}, "a"), ErrStale)
+	want("two pages, of which one does not follow", w.step(p, PipelineStep{Number: 3, PipelineRead: pages(PipelinePage{0, 0, 8, 9}, PipelinePage{0, 1, 3, 5})}), ErrStale)
+	want("the same again, applied", w.step(p, PipelineStep{PipelineRead: page(0, 5, 7)}, "a"), ErrStale)
+	want("another runner that has seen the first step only", w.step(p, PipelineStep{Number: 1, PipelineRead: page(0, 7, 9)}, "a"), ErrStale)
 	g := w.progress(p)
 	if g.Steps != 3 || g.Rows != 3 || g.InFlight != 0 || p.Position(&g, 0, 0) != 8 || p.Position(&g, 0, 1) != 4 || len(g.Journal) != 3 {
 		t.Fatalf("%+v", g)
 	}
-	want("a state", w.step(p, PipelineStep{Number: 3, Page: page(0, 8, 9), HasState: true, State: []byte("s"), Lost: 4}), nil)
+	want("a state", w.step(p, PipelineStep{Number: 3, PipelineRead: page(0, 8, 9), HasState: true, State: []byte("s"), Lost: 4}), nil)
 	w.commit()
 	if now := w.progress(p); string(now.State) != "s" || len(now.Journal) != 0 || now.Lost != 4 || len(g.Journal) != 3 || p.Position(&g, 0, 0) != 8 {
 		t.Fatalf("%+v, and %+v has changed", now, g)
@@ -130,18 +133,18 @@ func TestStepsThatAreRefused(t *testing.T) {
 	w := newWorld(t, Config{Shards: 2})
 	from, to := w.topic("from", 1), w.topic("to", 2)
 	p := w.pipe("p", from, to)
-	if err := w.step(p, PipelineStep{Page: page(0, 0, 1), HasState: true, State: make([]byte, PipelineStateMax+1)}); err != ErrPipelineState {
+	if err := w.step(p, PipelineStep{PipelineRead: page(0, 0, 1), HasState: true, State: make([]byte, PipelineStateMax+1)}); err != ErrPipelineState {
 		t.Fatal(err)
 	}
 	for i := range uint64(PipelineJournalMax) {
-		if err := w.step(p, PipelineStep{Number: i, Page: page(0, i, i+1)}); err != nil {
+		if err := w.step(p, PipelineStep{Number: i, PipelineRead: page(0, i, i+1)}); err != nil {
 			t.Fatal(err)
 		}
 		if i%10 == 0 {
 			w.commit()
 		}
 	}
-	next := PipelineStep{Number: PipelineJournalMax, Page: page(0, PipelineJournalMax, PipelineJournalMax+1)}
+	next := PipelineStep{Number: PipelineJournalMax, PipelineRead: page(0, PipelineJournalMax, PipelineJournalMax+1)}
 	if err := w.step(p, next); err != ErrPipelineJournal {
 		t.Fatal(err)
 	}
@@ -149,7 +152,7 @@ func TestStepsThatAreRefused(t *testing.T) {
 	if err := w.step(p, next); err != nil {
 		t.Fatal(err)
 	}
-	next = PipelineStep{Number: next.Number + 1, Page: page(0, next.Page.To, next.Page.To+1)}
+	next = PipelineStep{Number: next.Number + 1, PipelineRead: page(0, next.Pages[0].To, next.Pages[0].To+1)}
 	if err := w.step(p, next); err != nil {
 		t.Fatal("behind a state in flight:", err)
 	}
@@ -158,13 +161,13 @@ func TestStepsThatAreRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.commit()
-	if err := w.step(p, PipelineStep{Page: page(0, 0, 1)}); err != ErrNoPipeline {
+	if err := w.step(p, PipelineStep{PipelineRead: page(0, 0, 1)}); err != ErrNoPipeline {
 		t.Fatal(err)
 	}
 	p = w.pipe("p", from, to)
 	for name, f := range map[string]func(){
-		"of nothing":  func() { _ = w.step(p, PipelineStep{Page: page(0, 0, 0)}) },
-		"of no input": func() { _ = w.step(p, PipelineStep{Page: PipelinePage{Source: 1, To: 1}}) },
+		"of nothing":  func() { _ = w.step(p, PipelineStep{PipelineRead: page(0, 0, 0)}) },
+		"of no input": func() { _ = w.step(p, PipelineStep{PipelineRead: pages(PipelinePage{Source: 1, To: 1})}) },
 		"another partition": func() {
 			s := to.Partition(1)
 			_ = s.owner.StepPipeline(w.open[s.Shard()], s, &PipelineStep{Pipeline: p.ID()}, nil)
@@ -183,14 +186,14 @@ func TestStatesTogetherAreBounded(t *testing.T) {
 	from, to := w.topic("from", 1), w.topic("to", 1)
 	a, b := w.pipe("a", from, to), w.pipe("b", from, to)
 	w.e.pipelines.states.Store(PipelineStatesMax - 10)
-	if err := w.step(a, PipelineStep{Page: page(0, 0, 1), HasState: true, State: make([]byte, 10)}); err != nil {
+	if err := w.step(a, PipelineStep{PipelineRead: page(0, 0, 1), HasState: true, State: make([]byte, 10)}); err != nil {
 		t.Fatal(err)
 	}
 	w.commit()
-	if err := w.step(b, PipelineStep{Page: page(0, 0, 1), HasState: true, State: make([]byte, 1)}); err != ErrPipelineState {
+	if err := w.step(b, PipelineStep{PipelineRead: page(0, 0, 1), HasState: true, State: make([]byte, 1)}); err != ErrPipelineState {
 		t.Fatal(err)
 	}
-	if err := w.step(a, PipelineStep{Number: 1, Page: page(0, 1, 2), HasState: true, State: make([]byte, 10)}); err != nil {
+	if err := w.step(a, PipelineStep{Number: 1, PipelineRead: page(0, 1, 2), HasState: true, State: make([]byte, 10)}); err != nil {
 		t.Fatal("one that replaces another:", err)
 	}
 	w.commit()
@@ -382,7 +385,7 @@ func TestPipelinesAfterACrashAtEveryFrame(t *testing.T) {
 		}
 		g := cut.progress(p)
 		from := p.Position(&g, 0, 1)
-		if err := cut.step(p, PipelineStep{Number: g.Steps, Page: page(1, from, from+5)}, "row"); err != nil {
+		if err := cut.step(p, PipelineStep{Number: g.Steps, PipelineRead: page(1, from, from+5)}, "row"); err != nil {
 			t.Fatalf("after %d frames, step %d: %v", n, g.Steps, err)
 		}
 		next := cut.into(p).Next()
@@ -398,7 +401,7 @@ func TestStepsInFlightAreForgotten(t *testing.T) {
 	from, to := w.topic("from", 1), w.topic("to", 1)
 	p := w.pipe("p", from, to)
 	shard := w.into(p).Shard()
-	if err := w.step(p, PipelineStep{Page: page(0, 0, 1), HasState: true}, "a"); err != nil {
+	if err := w.step(p, PipelineStep{PipelineRead: page(0, 0, 1), HasState: true}, "a"); err != nil {
 		t.Fatal(err)
 	}
 	b := w.open[shard]
@@ -412,13 +415,13 @@ func TestStepsInFlightAreForgotten(t *testing.T) {
 	index := w.append(shard)
 	w.flying[shard] = nil
 	applyEverywhere(t, w.e, w.frame(int(index)))
-	if err := w.step(p, PipelineStep{Page: page(0, 0, 1)}, "a"); err != ErrStale {
+	if err := w.step(p, PipelineStep{PipelineRead: page(0, 0, 1)}, "a"); err != ErrStale {
 		t.Fatal(err)
 	}
-	if err := w.step(p, PipelineStep{Number: 1, Page: page(0, 1, 2)}, "b"); err != nil {
+	if err := w.step(p, PipelineStep{Number: 1, PipelineRead: page(0, 1, 2)}, "b"); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.step(p, PipelineStep{Number: 2, Page: page(0, 2, 3)}, "c"); err != nil {
+	if err := w.step(p, PipelineStep{Number: 2, PipelineRead: page(0, 2, 3)}, "c"); err != nil {
 		t.Fatal(err)
 	}
 	// Creation and deletion in flight are given back, too.
@@ -459,11 +462,11 @@ func TestStepsOfADeletedPipeline(t *testing.T) {
 		}
 		w.commit()
 		p := w.e.Pipeline([]byte("p"))
-		if err := w.step(p, PipelineStep{Page: page(0, 0, 1), HasState: true, State: []byte("s")}, "a"); err != nil {
+		if err := w.step(p, PipelineStep{PipelineRead: page(0, 0, 1), HasState: true, State: []byte("s")}, "a"); err != nil {
 			t.Fatal(err)
 		}
 		w.commit()
-		if err := w.step(p, PipelineStep{Number: 1, Page: page(0, 1, 2)}, "b"); err != nil {
+		if err := w.step(p, PipelineStep{Number: 1, PipelineRead: page(0, 1, 2)}, "b"); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := w.coordinator().DeletePipeline(w.opener(), []byte("p")); err != nil {
@@ -492,12 +495,12 @@ func TestTheOutputIsDeleted(t *testing.T) {
 	w := newWorld(t, Config{Shards: 2})
 	from, to := w.topic("from", 1), w.topic("to", 2)
 	p := w.pipe("p", from, to)
-	if err := w.step(p, PipelineStep{Page: page(0, 0, 1), HasState: true, State: []byte("s")}, "a"); err != nil {
+	if err := w.step(p, PipelineStep{PipelineRead: page(0, 0, 1), HasState: true, State: []byte("s")}, "a"); err != nil {
 		t.Fatal(err)
 	}
 	w.commit()
 	checkpoint, after := w.checkpoint(), len(w.frames)
-	if err := w.step(p, PipelineStep{Number: 1, Page: page(0, 1, 2)}, "b"); err != nil {
+	if err := w.step(p, PipelineStep{Number: 1, PipelineRead: page(0, 1, 2)}, "b"); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := w.coordinator().DeleteTopic(w.open[0], []byte("to")); err != nil {
@@ -524,7 +527,7 @@ func TestPipelineCommandsThatDoNotFollow(t *testing.T) {
 		return b
 	}
 	step := func(edit func(s *PipelineStep)) []byte {
-		s := PipelineStep{Pipeline: 1, Page: page(0, 3, 5)}
+		s := PipelineStep{Pipeline: 1, PipelineRead: page(0, 3, 5)}
 		edit(&s)
 		return s.appendTo(nil, 1)
 	}
@@ -567,13 +570,16 @@ func TestPipelineCommandsThatDoNotFollow(t *testing.T) {
 		"step: rocket":          {record.SectionPipelineStep, record.Stream{Topic: 3}, 1, goodStep},
 		"step: keys":            {record.SectionPipelineStep, record.Stream{}, 1, goodStep},
 		"step: no topic":        {record.SectionPipelineStep, record.Stream{Topic: 9}, 1, goodStep},
-		"step: page":            {record.SectionPipelineStep, into, 1, step(func(s *PipelineStep) { s.Page.From = 4 })},
-		"step: of nothing":      {record.SectionPipelineStep, into, 1, step(func(s *PipelineStep) { s.Page.To = 3 })},
-		"step: source":          {record.SectionPipelineStep, into, 1, step(func(s *PipelineStep) { s.Page.Source = 1 })},
+		"step: page":            {record.SectionPipelineStep, into, 1, step(func(s *PipelineStep) { s.Pages[0].From = 4 })},
+		"step: of nothing":      {record.SectionPipelineStep, into, 1, step(func(s *PipelineStep) { s.Pages[0].To = 3 })},
+		"step: source":          {record.SectionPipelineStep, into, 1, step(func(s *PipelineStep) { s.Pages[0].Source = 1 })},
 		"step: short":           {record.SectionPipelineStep, into, 1, goodStep[:stepHeadBytes-1]},
 		"step: state":           {record.SectionPipelineStep, into, 1, append(bytes.Clone(goodStep), 0)},
-		"step: has 2 states":    {record.SectionPipelineStep, into, 1, with(goodStep, 37, 2)},
-		"step: reserved":        {record.SectionPipelineStep, into, 1, with(goodStep, 38, 1)},
+		"step: has 2 states":    {record.SectionPipelineStep, into, 1, with(goodStep, 22, 2)},
+		"step: reserved":        {record.SectionPipelineStep, into, 1, with(goodStep, 23, 1)},
+		"step: source of 32":    {record.SectionPipelineStep, into, 1, with(goodStep, 29, 1)},
+		"step: no pages":        {record.SectionPipelineStep, into, 1, step(func(s *PipelineStep) { s.Pages = nil })},
+		"step: page twice":      {record.SectionPipelineStep, into, 1, step(func(s *PipelineStep) { s.Pages = append(s.Pages, s.Pages[0]) })},
 	} {
 		w := newWorld(t, Config{})
 		from, to := w.topic("from", 1), w.topic("to", 2)
@@ -582,7 +588,7 @@ func TestPipelineCommandsThatDoNotFollow(t *testing.T) {
 		}
 		w.commit()
 		p := w.pipe("p", from, to)
-		if err := w.step(p, PipelineStep{Page: page(0, 0, 3)}); err != nil {
+		if err := w.step(p, PipelineStep{PipelineRead: page(0, 0, 3)}); err != nil {
 			t.Fatal(err)
 		}
 		w.commit()
@@ -639,15 +645,15 @@ func TestImpossiblePipelinesInACheckpoint(t *testing.T) {
 		"no partition":      func(c *capturedProgress) { c.into.Partition = 1 },
 		"positions' order":  func(c *capturedProgress) { c.Positions[0], c.Positions[1] = c.Positions[1], c.Positions[0] },
 		"source":            func(c *capturedProgress) { c.Positions[1].Source = 2 },
-		"page of nothing":   func(c *capturedProgress) { c.Journal[0].To = c.Journal[0].From },
-		"page of no source": func(c *capturedProgress) { c.Journal[0].Source = 1 },
+		"page of nothing":   func(c *capturedProgress) { c.Journal[0].Pages[0].To = 0 },
+		"page of no source": func(c *capturedProgress) { c.Journal[0].Pages[0].Source = 1 },
 	} {
 		e := New(Config{})
 		if err := e.addTopic(1, TopicSpec{Name: "t", Partitions: 1}, 1); err != nil {
 			t.Fatal(err)
 		}
 		c := capturedProgress{3, record.Stream{Topic: 1}, PipelineProgress{
-			Steps: 2, Positions: []PipelinePosition{{0, 0, 4}, {0, 1, 2}}, Journal: []PipelinePage{page(1, 0, 2), page(0, 0, 4)}, State: []byte("s"),
+			Steps: 2, Positions: []PipelinePosition{{0, 0, 4}, {0, 1, 2}}, Journal: []PipelineRead{page(1, 0, 2), page(0, 0, 4)}, State: []byte("s"),
 		}}
 		edit(&c)
 		err := restoreProgress(e, &decoder{left: c.appendTo(binary.LittleEndian.AppendUint32(nil, 1))})
@@ -666,7 +672,7 @@ func TestPipelinesAreCapturedAsTheyWere(t *testing.T) {
 	for i := range 100 {
 		g := w.progress(p)
 		from := p.Position(&g, 0, 0)
-		if err := w.step(p, PipelineStep{Number: g.Steps, Page: page(0, from, from+1), HasState: i%7 == 0}); err != nil {
+		if err := w.step(p, PipelineStep{Number: g.Steps, PipelineRead: page(0, from, from+1), HasState: i%7 == 0}); err != nil {
 			t.Fatal(err)
 		}
 		w.commit()

@@ -28,7 +28,7 @@ const (
 
 	SectionPipelineCreate SectionType = 16 // a pipeline comes into being
 	SectionPipelineDelete SectionType = 17 // a pipeline ceases to be
-	SectionPipelineStep   SectionType = 18 // a pipeline has read a page
+	SectionPipelineStep   SectionType = 18 // a pipeline has read some messages
 )
 
 // 11 to 13 KV are spoken for.
