@@ -80,7 +80,7 @@ func checkResume(t *testing.T, all []*joinRecord, j *Join, result *JoinResult) {
 // TestJoinStopsEarly stops runs by all limits.
 func TestJoinStopsEarly(t *testing.T) {
 	stopped := make(map[string]int)
-	seeds(t, 6000, func(t *testing.T, rng *rand.Rand) {
+	seeds(t, 2000, func(t *testing.T, rng *rand.Rand) {
 		j := randomJoin(t, rng)
 		all := joinData(rng, 1+rng.IntN(80), rng.Int64N(j.latenessMs+1), 1+rng.Int64N(20))
 		var l Limits
@@ -138,7 +138,7 @@ func TestJoinStopsEarly(t *testing.T) {
 
 // TestJoinGoesOnExactly has the left side limited, and goes on from next on the left and resume on the right: all rows are there, each once.
 func TestJoinGoesOnExactly(t *testing.T) {
-	seeds(t, 1500, func(t *testing.T, rng *rand.Rand) {
+	seeds(t, 600, func(t *testing.T, rng *rand.Rand) {
 		j := randomJoin(t, rng)
 		j.once, j.outer[rightSide] = false, false
 		all := joinData(rng, 1+rng.IntN(80), rng.Int64N(j.latenessMs+1), 1+rng.Int64N(20))

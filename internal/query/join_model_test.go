@@ -206,7 +206,7 @@ func seeds(t *testing.T, n int, test func(t *testing.T, rng *rand.Rand)) {
 
 // TestJoinerIsTheJoinOfWhatIsNotLate pushes messages in orders that have late ones, and compares rows and counts with the model.
 func TestJoinerIsTheJoinOfWhatIsNotLate(t *testing.T) {
-	seeds(t, 3000, func(t *testing.T, rng *rand.Rand) {
+	seeds(t, 1500, func(t *testing.T, rng *rand.Rand) {
 		j := randomJoin(t, rng)
 		all := joinData(rng, 1+rng.IntN(80), rng.Int64N(120), 1+rng.Int64N(20))
 		lateness(all, j)
@@ -345,7 +345,7 @@ func placesOf(result *JoinResult) []string {
 // TestJoinOperatorIsTheRun wants the rows of a run from the operator, put away and restored at random points, and byte for byte the same with and
 // without that. Nothing is late here.
 func TestJoinOperatorIsTheRun(t *testing.T) {
-	seeds(t, 1500, func(t *testing.T, rng *rand.Rand) {
+	seeds(t, 600, func(t *testing.T, rng *rand.Rand) {
 		j := randomJoin(t, rng)
 		all := joinData(rng, 1+rng.IntN(80), rng.Int64N(j.latenessMs+1), 1+rng.Int64N(20))
 		once := operate(t, j, all, func() bool { return false })
