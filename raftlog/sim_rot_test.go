@@ -14,11 +14,17 @@ import (
 
 // Bits that rot: while a machine is down, a byte of one of its sealed segments changes. Its next life puts the damage aside and
 // goes on by the bound in raft.state (heal.go), or finds it while it runs and starts over. It is always the same machine, or
-// what two had forgotten could have been acknowledged by them alone. Nothing is dropped from any log in such a run: files, by which a node
+// what two had forgotten could have been acknowledged by them alone; and it waits until all have heard from a leader, because one that has
+// not gives no vote, so that there would be two that cannot be asked for what is committed. Nothing is dropped from any log in such a run: files, by which a node
 // too far behind would be helped, do not travel on simulated disks.
 
 // rotDisk ends the last machine's process, changes a byte, and boots it after a while.
 func rotDisk(s *sim, _ *simMachine) {
+	for _, m := range s.machines {
+		if st, _, err := openStable(m.disk.fs, simDir, m.name); err != nil || st.get().Cluster == "" {
+			return
+		}
+	}
 	m := s.machines[len(s.machines)-1]
 	m.powerOff()
 	fs := m.disk.fs
