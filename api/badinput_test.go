@@ -85,6 +85,8 @@ var goodBodies = map[string]string{
 	"/broker/topics/{topic}/produce":        "v",
 	"/broker/topics/{topic}/produce-ndjson": "1\n",
 	"/broker/query":                         `{"source":{"topic":"t"}}`,
+	"/broker/join":                          `{"left":{"topic":"t"},"right":{"topic":"t"},"on":{"left_key":"n","right_key":"n"}}`,
+	"/broker/schemas":                       `{"type":"avro","schema_text":"\"string\""}`,
 	"/broker/commit":                        `{"topic":"t","group":"g","partition":0,"offset":0}`,
 	"/broker/topics":                        `{"name":"t","partitions":2}`,
 	"/broker/groups/{group}/reset":          `{"topic":"t","to":"earliest"}`,
@@ -103,7 +105,11 @@ var goodBodies = map[string]string{
 
 // pathOf fills in a route's variables.
 func pathOf(r *route, topic, group, partition string) string {
-	return strings.NewReplacer("{topic}", topic, "{ns}", topic, "{key...}", "k", "{group}", group, "{partition}", partition).Replace(r.path)
+	schema := group
+	if schema == "g" {
+		schema = "1"
+	}
+	return strings.NewReplacer("{topic}", topic, "{ns}", topic, "{key...}", "k", "{group}", group, "{partition}", partition, "{schema}", schema).Replace(r.path)
 }
 
 // withQuery adds what a call cannot do without.
@@ -134,6 +140,7 @@ func everyRouteFixture(t *testing.T) *clusterFixture {
 	f.lead()
 	f.call("POST", "/broker/topics", `{"name":"t","partitions":2}`)
 	f.call("POST", "/broker/topics/t/produce?partition=0", "first")
+	f.call("POST", "/broker/schemas", goodBodies["/broker/schemas"])
 	return f
 }
 
@@ -451,8 +458,9 @@ func TestAuthOfEveryRoute(t *testing.T) {
 			}
 			f.refused(method, path, body, "Authorization", header).want(t, what+" "+header, 403, "forbidden", "role "+r.role.String())
 		}
-		// Who has left a group is nobody, and asks for nothing of it.
-		if strings.Contains(r.path, "{topic}") || strings.Contains(r.path, "{ns}") || r.method == httpparse.POST && !r.global && !strings.HasSuffix(r.path, "/leave") {
+		// Who has left a group is nobody, and asks for nothing of it. Schemas have no names.
+		nameless := r.global || strings.HasSuffix(r.path, "/leave") || strings.HasSuffix(r.path, "/schemas")
+		if strings.Contains(r.path, "{topic}") || strings.Contains(r.path, "{ns}") || r.method == httpparse.POST && !nameless {
 			f.refused(method, path, body, "Authorization", "Bearer q").want(t, what, 403, "forbidden", `"t"`)
 		}
 	})

@@ -57,6 +57,9 @@ var (
 	errBadNamespace   = &Error{Status: 400, Code: "bad_namespace", Message: "A namespace is 1 to 249 of A-Z a-z 0-9 . _ -"}
 	errBadHeader      = &Error{Status: 400, Code: "bad_message_header", Message: "A message header is too long or there are too many"}
 	errBadMember      = &Error{Status: 400, Code: "bad_member", Message: "The node is not described well enough"}
+	errBadSchema      = &Error{Status: 400, Code: "bad_schema", Message: "The schema is not one"}
+	errUnknownSchema  = &Error{Status: 404, Code: "unknown_schema", Message: "There is no schema of that id"}
+	errSchemaLimit    = &Error{Status: 409, Code: "schema_limit", Message: "No more schemas can be registered"}
 	errBadQuery       = &Error{Status: 400, Code: "bad_query", Message: "The query or join is not one that can be evaluated"}
 	errSumOverflow    = &Error{Status: 422, Code: "sum_overflow", Message: "A sum does not fit 64 bits, or not a float64"}
 	errTooMuchOutput  = &Error{Status: 422, Code: "output_too_large", Message: "A row alone is larger than an answer may be"}
@@ -109,7 +112,7 @@ var errorList = []*Error{
 	errUnknownTopic, errPartition, errMethod, errHeadTimeout, errTopicExists, errShrink, errBelowFloor, errExpected, errTooLarge, errAboveEnd,
 	errEncoding, errStorage, errDamaged, errInternal, errOverloaded, errStarting, errNoLeader, errLeadershipLost, errCommitTimeout, errNoSpace,
 	errRedirect, errNoHTTPS, errNotClustered, errNodeConflict, errBadMember, errUnknownNode, errChange, errRateLimited, errBadGzip, errNeedsSealed,
-	errBadMemberID, errUnknownGroup, errUnknownMember, errFenced, errGroupActive, errBadQuery, errSumOverflow, errTooMuchOutput,
+	errBadMemberID, errUnknownGroup, errUnknownMember, errFenced, errGroupActive, errBadQuery, errBadSchema, errUnknownSchema, errSchemaLimit, errSumOverflow, errTooMuchOutput,
 }
 
 // What a Log, a Reader and a Cluster may answer; the program that wires them translates their errors into these.

@@ -4,10 +4,12 @@ import (
 	"errors"
 	"runtime/debug"
 	"strconv"
+	"strings"
 	"sync/atomic"
 
 	"ayder/engine"
 	"ayder/internal/query"
+	"ayder/internal/schema"
 )
 
 // Evaluations: what a query and a join have in common.
@@ -171,16 +173,16 @@ func (t *task) limits() query.Limits {
 
 // scan is the way through the messages of a source.
 func (t *task) scan(source int, w *worker) *scan {
-	return &scan{input: &t.inputs[source], engine: t.home.server.options.Engine, reader: w.readers[source], page: &w.pages[source], stop: t.expired}
+	return &scan{input: &t.inputs[source], engine: t.home.server.options.Engine, reader: w.readers[source], page: &w.pages[source]}
 }
 
-// format makes the format that a source asks for.
-func (t *task) format(source int) (query.Format, error) {
-	d := t.inputs[source].source.Decode
-	if d == nil || d.Type == "" || d.Type == "json" {
-		return query.JSONFormat(), nil
+// format makes the format that a source asks for; name is what the request calls the source.
+func (t *task) format(source int, name string) (query.Format, error) {
+	f, err := schema.Compile(t.inputs[source].source.Decode, t.home.server.schemaByID)
+	if err != nil {
+		return nil, errBadQuery.with("%s: %s", name, strings.ToValidUTF8(err.Error(), "\uFFFD"))
 	}
-	return nil, errBadQuery.with("decode.type %q needs a schema", d.Type)
+	return f, nil
 }
 
 // inputs finds what the sources of x stand for.
@@ -225,7 +227,10 @@ func (in *input) find(l *loop, x *exchange) error {
 		}
 		in.extents = append(in.extents, s)
 	}
-	in.turn = max(1, min(scanPageMessages, (*q.Limit+len(in.extents)-1)/len(in.extents)))
+	in.turn = scanPageMessages
+	if n := len(in.extents); n > 1 {
+		in.turn = max(1, min(scanTurnMessages, *q.Limit/(scanTurns*n)))
+	}
 	for name := range q.Offsets {
 		if n, err := strconv.ParseUint(name, 10, 32); err != nil || n >= uint64(behind) {
 			return errPartition.with("topic %q has %d partitions", q.Topic, behind)

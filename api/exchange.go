@@ -34,6 +34,7 @@ type exchange struct {
 	measured   measured
 	render     func(b []byte) []byte // makes the answer once its command is applied
 	lines      lines                 // what reading an NDJSON body found, once it was read
+	schema     *engine.Schema        // what reading the body of a registration found, once it was read
 	evaluation evaluation            // what reading the body of a query found, once it was read
 	grouped                          // what a request about groups remembers (members.go)
 }
@@ -45,7 +46,7 @@ func (x *exchange) cloned() *exchange {
 	}
 	return &exchange{
 		meta: x.meta, conn: x.conn, clone: true, pinned: x.pinned, pin: x.pin, confirmed: x.confirmed, waited: x.waited, lines: x.lines, inflated: x.inflated,
-		measured: x.measured, evaluation: x.evaluation, grouped: x.grouped,
+		measured: x.measured, evaluation: x.evaluation, schema: x.schema, grouped: x.grouped,
 		head: bytes.Clone(x.head), body: bytes.Clone(x.body),
 	}
 }
@@ -219,12 +220,13 @@ const (
 	varPartition
 	varNamespace
 	varKey
+	varSchema
 
 	pathVarsMax = 3 // variables of one path
 )
 
 // pathVars are the variables by the names that they have in the table.
-var pathVars = map[string]pathVar{"topic": varTopic, "group": varGroup, "partition": varPartition, "ns": varNamespace, "key": varKey}
+var pathVars = map[string]pathVar{"topic": varTopic, "group": varGroup, "partition": varPartition, "ns": varNamespace, "key": varKey, "schema": varSchema}
 
 // pathVarOf is the variable that a segment of the table's paths stands for.
 func pathVarOf(seg string) pathVar {
@@ -267,6 +269,12 @@ func (a *args) putPath(name pathVar, v []byte, scope *auth.Scope) error {
 		if a.kvKey = v; len(v) == 0 || len(v) > engine.KVKeyBytesMax {
 			return errBadKey.with("a key has 1 to %d bytes", engine.KVKeyBytesMax)
 		}
+	case varSchema:
+		n, ok := parseUint(v, 1<<32-1)
+		if !ok {
+			return errBadParameter.with("schema %q is not a number", v)
+		}
+		a.schema = uint32(n)
 	case varPartition:
 		n, ok := parseUint(v, 1<<32-1)
 		if !ok {

@@ -83,6 +83,8 @@ const (
 	queryStateBytesMax = 64 << 20         // what an evaluation remembers
 	queryOutputMax     = 16 << 20         // bytes of rows, and of aggregates, in an answer
 	scanPageMessages   = 1024             // messages that a scan copies at a time
+	scanTurnMessages   = 256              // the same where several partitions are read in turns
+	scanTurns          = 8                // turns that each of them has at least, of the messages that are asked for
 	scanPageBytes      = 512 << 10        // after which it copies no further one
 	scanKeptBytes      = 4 << 20          // memory that a page keeps
 )

@@ -88,6 +88,7 @@ type args struct {
 	ttlMs     uint64
 	raw       bool
 	watch     bool
+	schema    uint32
 	groupArgs
 }
 

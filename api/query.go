@@ -28,7 +28,7 @@ func runQuery(l *loop, x *exchange) (reply, error) {
 func (q queryEvaluation) sources() []*query.Source { return []*query.Source{&q.request.Source} }
 
 func (q queryEvaluation) answer(t *task, w *worker) ([]byte, error) {
-	f, err := t.format(0)
+	f, err := t.format(0, "source")
 	if err != nil {
 		return nil, err
 	}
@@ -43,9 +43,6 @@ func (q queryEvaluation) answer(t *task, w *worker) ([]byte, error) {
 	}
 	if err != nil {
 		return nil, err
-	}
-	if s.cut {
-		found.Truncated, found.TruncatedBy = true, "time"
 	}
 	t.home.server.workers.scanned.Add(uint64(found.Scanned))
 	b := found.AppendJSON([]byte(`{"ok":true,`))

@@ -39,10 +39,7 @@ type scan struct {
 	engine *engine.Engine
 	reader Reader
 	page   *scanPage
-	stop   func() bool // asked between pages
-	begun  bool
 	err    error // why the messages ended early
-	cut    bool  // because of stop
 }
 
 // all yields the messages. Each is valid until the next is asked for.
@@ -56,11 +53,6 @@ func (s *scan) all() iter.Seq[*query.Message] {
 				if at.next >= at.end {
 					continue
 				}
-				if s.begun && s.stop() {
-					s.cut = true
-					return
-				}
-				s.begun = true
 				if !s.show(at, &m, yield) {
 					return
 				}

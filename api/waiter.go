@@ -55,6 +55,7 @@ type waiter struct {
 	kind      kind
 	soft      bool // at the deadline answer 200 with synced:false instead of 504
 	duplicate bool
+	created   bool // the answer is 201
 	concern   Concern
 	partition uint32
 	count     uint32
@@ -107,7 +108,7 @@ func (l *loop) settle(w *waiter, index uint64, at int64, failed *Error) {
 func (l *loop) answer(w *waiter, o outcome, at int64) {
 	l.body = w.appendBody(l.body[:0], o, at)
 	status := 200
-	if w.kind == owedTopic && !w.duplicate {
+	if w.created || w.kind == owedTopic && !w.duplicate {
 		status = 201
 	}
 	l.finish(w.conn, &w.meta, at, &reply{status: status, body: l.body})

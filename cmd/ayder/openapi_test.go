@@ -54,6 +54,13 @@ var singleCalls = []documentCall{
 	{416, "GET", "/broker/consume/t/g/0?offset=999", "", ""},
 	{200, "POST", "/broker/query?timeout_ms=30000&consistency=leader", `{"source":{"topic":"t","partition":0,"limit":1},"transform":{"emit_rows":5}}`, ""},
 	{200, "POST", "/broker/query", `{"source":{"topic":"t","group":"g"},"window":{"size_ms":1000},"aggregate":{"group_by":["f"],"measures":[{"op":"count"}]}}`, ""},
+	{200, "POST", "/broker/join?timeout_ms=30000&consistency=leader", `{"left":{"topic":"t","partition":0},"right":{"topic":"t","limit":1},"on":{"left_key":"n","right_key":"n"},"join":{"type":"full"}}`, ""},
+	{201, "POST", "/broker/schemas", `{"type":"avro","schema_text":"\"string\""}`, ""},
+	{200, "POST", "/broker/schemas", `{"type":"avro","schema_text":"\"string\""}`, ""},
+	{400, "POST", "/broker/schemas", `{"type":"avro","schema_text":"\"strings\""}`, ""},
+	{200, "GET", "/broker/schemas?consistency=leader", "", ""},
+	{200, "GET", "/broker/schemas/1?consistency=leader", "", ""},
+	{404, "GET", "/broker/schemas/9", "", ""},
 	{200, "POST", "/broker/commit", `{"topic":"t","group":"g","partition":0,"offset":1}`, ""},
 	{200, "POST", "/broker/topics/t/partitions", `{"partitions":4}`, ""},
 	{409, "POST", "/broker/topics/t/partitions", `{"partitions":3}`, ""},
@@ -142,6 +149,7 @@ var (
 		{200, "POST", "/broker/topics/t/produce?partition=0&concern=sync-all", "value", ""},
 		{200, "POST", "/broker/topics/t/produce-ndjson?partition=0&concern=sync-all", "1\n", ""},
 		{200, "PUT", "/kv/n/k?concern=sync-all", "value", ""},
+		{201, "POST", "/broker/schemas", `{"type":"avro","schema_text":"\"string\""}`, ""},
 		{200, "POST", "/broker/commit", `{"topic":"t","group":"g","partition":0,"offset":1}`, ""},
 		{200, "GET", "/metrics_ha", "", "Accept: application/json"},
 		{200, "GET", "/ha/membership", "", ""},
@@ -155,6 +163,9 @@ var (
 		{200, "GET", "/broker/topics/t", "", ""},
 		{200, "GET", "/broker/consume/t/g/0?offset=0", "", ""},
 		{200, "POST", "/broker/query", `{"source":{"topic":"t"}}`, ""},
+		{200, "POST", "/broker/join", `{"left":{"topic":"t"},"right":{"topic":"t"},"on":{"left_key":"n","right_key":"n"}}`, ""},
+		{200, "GET", "/broker/schemas", "", ""},
+		{200, "GET", "/broker/schemas/1", "", ""},
 		{200, "GET", "/broker/groups", "", ""},
 		{200, "GET", "/broker/groups/g", "", ""},
 		{200, "GET", "/kv/n/k", "", ""},
@@ -194,7 +205,7 @@ func TestOpenAPIDocumentOfACluster(t *testing.T) {
 		d.call(call)
 	}
 	d.redirects()
-	for _, member := range []string{"Page.role", "QueryResult.role", "KVValue.role", "Produced.acked_nodes", "ProducedMany.acked_nodes", "KVChanged.acked_nodes", "Error.leader", "Peer.match_index"} {
+	for _, member := range []string{"Page.role", "QueryResult.role", "JoinResult.role", "KVValue.role", "Produced.acked_nodes", "ProducedMany.acked_nodes", "KVChanged.acked_nodes", "Error.leader", "Peer.match_index"} {
 		if !d.doc.seen[member] {
 			t.Errorf("the member %s was never seen", member)
 		}
@@ -420,7 +431,7 @@ func elsewhere(what string) bool {
 
 // clusterOnly is what a single healthy node does not show.
 var clusterOnly = []string{
-	" 307", "GET /ready 503", " default", "POST /ha/", "Member", "Peer.", ".acked_nodes", "Error.committed", "Error.leader", "Page.role", ".role", "Readiness.reason",
+	" 307", "GET /ready 503", " default", "POST /ha/", "Member", "Peer.", ".acked_nodes", "Error.committed", "Error.leader", "Page.role", ".role", "Readiness.reason", "GET /broker/schemas 200.schemas[].message", "GET /broker/schemas/{schema} 200.",
 }
 
 // refusals makes every operation's bad calls: a parameter that there is not, values that a parameter cannot have, no token, one
@@ -473,7 +484,7 @@ func (d *documentTest) refused(status int, method, path, body, header string, co
 
 // samplePath fills in a path's variables with what there is.
 func samplePath(template string) string {
-	return strings.NewReplacer("{topic}", "t", "{group}", "g", "{partition}", "0", "{ns}", "n", "{key...}", "k").Replace(template)
+	return strings.NewReplacer("{topic}", "t", "{group}", "g", "{partition}", "0", "{ns}", "n", "{key...}", "k", "{schema}", "1").Replace(template)
 }
 
 // badValue is a value that a parameter cannot have, empty if it takes anything.
