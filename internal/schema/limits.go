@@ -15,4 +15,6 @@ const (
 	sortedDepthMax     = 64  // levels of maps whose keys are shown sorted; each may copy all that is inside
 	writersMax         = 256 // schemas of writers that a decoder remembers
 	confluentHeadBytes = 5   // a zero and the schema's id
+	messageIndexesMax  = 100 // levels of messages declared in messages
+	errorBytesMax      = 400 // of what a compiler says about a schema
 )

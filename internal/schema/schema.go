@@ -38,6 +38,9 @@ func Check(s Schema) error {
 		}
 		_, err := parseAvro(s.Text)
 		return err
+	case Proto:
+		_, err := parseProto(s)
+		return err
 	}
 	return fmt.Errorf("type %q: want avro or proto", s.Type)
 }
@@ -50,7 +53,7 @@ func Compile(d *query.Decode, lookup Lookup) (query.Format, error) {
 	switch d.Type {
 	case "", "json":
 		return compileJSON(d)
-	case Avro:
+	case Avro, Proto:
 	default:
 		return nil, fmt.Errorf("decode.type %q: want json, avro or proto", d.Type)
 	}
@@ -63,7 +66,10 @@ func Compile(d *query.Decode, lookup Lookup) (query.Format, error) {
 	if err != nil {
 		return nil, err
 	}
-	return compileAvro(d, w, lookup)
+	if d.Type == Avro {
+		return compileAvro(d, w, lookup)
+	}
+	return compileProto(d, w, lookup)
 }
 
 func compileJSON(d *query.Decode) (query.Format, error) {

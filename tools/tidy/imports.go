@@ -75,6 +75,8 @@ var modules = map[string][]string{
 	"go.yaml.in/yaml/v3":                      {"docs"}, // the OpenAPI document
 	"modernc.org/sqlite":                      {},       // what queries are compared with, in test files
 	"github.com/twmb/avro":                    {"internal/schema"},
+	"github.com/bufbuild/protocompile":        {"internal/schema"},
+	"google.golang.org/protobuf":              {"internal/schema"},
 	"github.com/nats-io/nats.go":              {"bench/..."},
 	"github.com/redis/go-redis/v9":            {"bench/..."},
 	"go.etcd.io/etcd/client/v3":               {"bench/..."},
