@@ -163,7 +163,7 @@ func (r *joinRun) pick() (side uint8, ok bool) {
 		return side, true
 	}
 	this, other := &r.tallies[side], &r.tallies[1-side]
-	return side, other.seen && (!this.seen || this.latestMs <= other.latestMs+r.sizeMs+r.latenessMs)
+	return side, other.seen && (!this.seen || this.progress.ms <= other.latestMs+r.sizeMs+r.latenessMs)
 }
 
 // lagging is the side whose time is behind, of equals the one that was read less.
@@ -171,8 +171,8 @@ func (r *joinRun) lagging() uint8 {
 	left, right := &r.tallies[leftSide], &r.tallies[rightSide]
 	order := cmp.Compare(left.scanned, right.scanned)
 	switch {
-	case left.seen && right.seen && left.latestMs != right.latestMs:
-		order = cmp.Compare(left.latestMs, right.latestMs)
+	case left.seen && right.seen && left.progress.ms != right.progress.ms:
+		order = cmp.Compare(left.progress.ms, right.progress.ms)
 	case left.seen != right.seen:
 		order = 1
 		if right.seen {
@@ -183,6 +183,20 @@ func (r *joinRun) lagging() uint8 {
 		return leftSide
 	}
 	return rightSide
+}
+
+// joinProgress is how far a side is: the earliest time of its last few messages. One message of a far future does not make its side wait
+// until the other one is there, by which time all that it has would be late; one of the far past has a few more read.
+type joinProgress struct {
+	ms    int64
+	last  [joinProgressMessages]int64
+	count int
+}
+
+func (p *joinProgress) note(ms int64) {
+	p.last[p.count%len(p.last)] = ms
+	p.count++
+	p.ms = slices.Min(p.last[:min(p.count, len(p.last))])
 }
 
 // exhausted tells whether as many messages were looked at as may be, of both sides together.

@@ -43,6 +43,7 @@ type tally struct {
 	scanned, skipped, late, outer int
 	seen                          bool  // a message that has a time
 	latestMs                      int64 // of those
+	progress                      joinProgress
 }
 
 type joiner struct {
@@ -80,6 +81,7 @@ func (j *joiner) push(side uint8, m *Message) bool {
 		t.skipped++
 		return true
 	}
+	t.progress.note(r.timeMs)
 	if r.timeMs < j.horizon {
 		t.late++
 		return true

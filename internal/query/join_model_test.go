@@ -300,26 +300,29 @@ func TestJoinRunReadsBothSidesByTime(t *testing.T) {
 	})
 }
 
-// inReadingOrder is how Run takes them: the side that lags, of equals the one that was read less, then what is left.
+// inReadingOrder is how Run takes them: the side whose last few messages lag, of equals the one that was read less, then what is left.
 func inReadingOrder(all []*joinRecord) (order []*joinRecord) {
 	var queue [2][]*joinRecord
 	for _, r := range all {
 		queue[r.side] = append(queue[r.side], r)
 	}
-	var latest [2]int64
+	var recent [2][]int64
 	var read [2]int
 	for len(queue[0])+len(queue[1]) > 0 {
 		side := 0
 		switch {
 		case len(queue[0]) == 0:
 			side = 1
-		case len(queue[1]) == 0:
-		case latest[1] < latest[0], latest[1] == latest[0] && read[1] < read[0]:
+		case len(queue[1]) == 0, read[0] == 0:
+		case read[1] == 0, slices.Min(recent[1]) < slices.Min(recent[0]):
+			side = 1
+		case slices.Min(recent[1]) == slices.Min(recent[0]) && read[1] < read[0]:
 			side = 1
 		}
 		r := queue[side][0]
 		queue[side] = queue[side][1:]
-		latest[side] = max(latest[side], r.timeMs())
+		recent[side] = append(recent[side], r.timeMs())
+		recent[side] = recent[side][max(0, len(recent[side])-joinProgressMessages):]
 		read[side]++
 		order = append(order, r)
 	}

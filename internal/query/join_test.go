@@ -162,6 +162,29 @@ func TestJoinOfOneHotKey(t *testing.T) {
 	}
 }
 
+// TestJoinSurvivesATimeOfTheFarFuture has one message on the left whose clock is wrong. It must not make the others late.
+func TestJoinSurvivesATimeOfTheFarFuture(t *testing.T) {
+	side := func(wrong int) iter.Seq[*Message] {
+		return func(yield func(*Message) bool) {
+			for i := range 1000 {
+				m := Message{Offset: uint64(i), TimeMs: uint64(1000 * i), Value: fmt.Appendf(nil, `{"k":%d}`, i)}
+				if i == wrong {
+					m.TimeMs = 1 << 50
+				}
+				if !yield(&m) {
+					return
+				}
+			}
+		}
+	}
+	j := mustJoin(t, "{"+joinSources+`,"on":{"left_key":"k","right_key":"k"},"emit":{"max_rows":1000}}`)
+	j.sides[0].limit, j.sides[1].limit = 1000, 1000
+	result, err := j.Run(Limits{}, side(10), side(-1))
+	if err != nil || len(result.order) != 999 || result.Left.Late+result.Right.Late > 0 {
+		t.Errorf("%v, %d rows, late %d and %d", err, len(result.order), result.Left.Late, result.Right.Late)
+	}
+}
+
 // TestJoinRowsThatAreTooLarge wants an error where not even one row fits, and what does fit otherwise.
 func TestJoinRowsThatAreTooLarge(t *testing.T) {
 	j := mustJoin(t, "{"+joinSources+`,"on":{"left_key":"k","right_key":"k"}}`)

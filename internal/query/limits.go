@@ -35,6 +35,8 @@ const (
 	joinSizeMsDefault = 60_000 // window.size_ms
 	joinRowsDefault   = 200    // emit.max_rows
 
+	joinProgressMessages = 16 // messages whose times say how far a side is
+
 	pushedBytesMax     = 8 << 20  // bytes of rows that one message may give to a join that runs for good
 	settledBytesEnough = 1 << 20  // bytes of rows after which that join leaves messages to be settled later
 	operatorBytesMax   = 16 << 20 // bytes of what it remembers
