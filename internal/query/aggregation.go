@@ -66,8 +66,9 @@ const (
 	cellBytes  = int(unsafe.Sizeof(cell{})) + 32
 	sumBytes   = int(unsafe.Sizeof(accumulator{}))
 
-	shownCellBytes  = len(`{"key":"","group":{},"window_start_ms":,"window_end_ms":},`) + 2*16
-	shownValueBytes = 20 // of a number, about
+	shownCellBytes   = len(`{},`)
+	shownWindowBytes = len(`,"window_start_ms":1700000000000,"window_end_ms":1700000000000`)
+	shownValueBytes  = 10 // of a number, about
 )
 
 func newAggregation(q *Query) *aggregation {
@@ -162,6 +163,9 @@ func (a *aggregation) newCell(id uint32, start int64) uint32 {
 	g.cells++
 	a.memory += cellBytes + len(a.q.measures)*sumBytes
 	a.shown += shownCellBytes + g.shown
+	if !a.q.window.none() {
+		a.shown += shownWindowBytes
+	}
 	for i := range a.q.measures {
 		a.shown += len(a.q.measures[i].label) + shownValueBytes
 	}
