@@ -6,6 +6,7 @@ const (
 	wholeDigitsMax = 20 // digits of the largest number of 64 bits
 
 	requestDepthMax = 64            // levels of nesting in a request
+	requestItemsMax = 20_000        // elements of arrays and maps in a request
 	conditionsMax   = 1000          // conditions in a filter, at all depths
 	listValuesMax   = 10_000        // values of all "in" lists of a filter
 	groupFieldsMax  = 16            // fields of group_by

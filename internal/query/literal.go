@@ -44,6 +44,9 @@ func (l *literal) readStrict(text []byte, path string) error {
 		if item, i = element(&scan, text, i); item == nil {
 			return nil
 		}
+		if len(l.items) == listValuesMax {
+			return badQuery(path, "has more than %d values", listValuesMax)
+		}
 		c, err := readConstant(item, path+"["+strconv.Itoa(len(l.items))+"]")
 		if err != nil {
 			return err

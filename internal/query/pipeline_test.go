@@ -2,6 +2,7 @@ package query
 
 import (
 	"bytes"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -329,4 +330,19 @@ func FuzzRestore(f *testing.F) {
 			}
 		}
 	})
+}
+
+// The encoding of states that are in logs already. Another one needs another version.
+func TestStateIsAsWritten(t *testing.T) {
+	f := runForGood(t, compiled(t, `"window":{"type":"session","gap_ms":10,"ts_field":"t","allowed_lateness_ms":3},
+		"aggregate":{"group_by":["g","h"],"measures":[{"op":"count"},{"op":"sum","field":"n"},{"op":"avg","field":"f"},{"op":"max","field":"s"}]}`))
+	for i, m := range []string{`{"t":100,"g":1.0,"n":-3,"f":0.5,"s":"x"}`, `{"t":103,"g":1,"n":9223372036854775807,"s":[1]}`, `{"t":99,"g":"a","h":true}`, `{"t":1`} {
+		f.push(&Message{Offset: uint64(i), Value: []byte(m)})
+	}
+	const want = "016ccf593b1f2cf77001ce010403010002050701610201c601000100000000000000000000000000000000000000000000000a030100000000000000" +
+		"01c80103020200fcffffffffffff7f000100000000000000000001000000000000e03f000000000000000009035b315d"
+	if got := hex.EncodeToString(f.op.AppendState(nil)); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	f.restart()
 }

@@ -75,6 +75,13 @@ func TestRequestsAreReadStrictly(t *testing.T) {
 		{`{` + base + `,"transform":{"emit_rows":-1}}`, "bad_query", "transform.emit_rows"},
 		{`{` + base + `,"transform":{"left_fields":["a","a"]}}`, "bad_query", "transform.left_fields[1]"},
 		{`{` + base + `,"transform":{"left_fields":"a"}}`, "bad_query", "transform.left_fields has to be an array"},
+		{`{` + base + `,"filter":[` + strings.Repeat(`{},`, 30_000) + `{}]}`, "bad_query", "filter brings the request to more than"},
+		{`{` + base + `,"filter":[` + strings.Repeat(`{"any":[]},`, 1000) + `{"any":[]}]}`, "bad_query", "filter[1000] is one of more than 1000"},
+		{`{` + base + `,"filter":[{"field":"a","op":"in","value":[` + strings.Repeat(`1,`, 10_000) + `1]}]}`, "bad_query", "filter[0].value has more than"},
+		{`{` + base + `,"filter":[` + strings.Repeat(`{"field":"a","op":"in","value":[`+strings.Repeat(`1,`, 4_000)+`1]},`, 2) + `{"field":"a","op":"in","value":[` + strings.Repeat(`1,`, 4_000) + `1]}]}`, "bad_query", "filter[2].value brings"},
+		{`{` + base + `,"aggregate":{"measures":[` + strings.Repeat(`{"op":"count"},`, 64) + `{"op":"count"}]}}`, "bad_query", "aggregate.measures has more than 64"},
+		{`{"source":{"topic":"t","decode":{"field_aliases":{"a":[` + strings.Repeat(`"b",`, 256) + `"c"]}}}}`, "bad_query", "source.decode.field_aliases has more than"},
+		{`{` + base + `,"filter":[{"field":"` + strings.Repeat("x", 257) + `","op":"exists"}]}`, "bad_query", "filter[0].field is longer"},
 		{`{` + base + `,"filter":` + strings.Repeat(`[{"any":`, 70) + `[]` + strings.Repeat(`}]`, 70) + `}`, "bad_query", "nested too deep"},
 	} {
 		_, err := ParseQuery([]byte(c.body))

@@ -41,7 +41,18 @@ func decodeStrict(body []byte, v any) error {
 	return d.value(body[i:d.scan.Skip(body, i)], reflect.ValueOf(v).Elem(), "", 0)
 }
 
-type strictDecoder struct{ scan jsonscan.Scanner }
+type strictDecoder struct {
+	scan  jsonscan.Scanner
+	items int // of arrays and maps so far: each takes more memory than text
+}
+
+// another counts an item of the array or map at path.
+func (d *strictDecoder) another(path string) error {
+	if d.items++; d.items > requestItemsMax {
+		return badQuery(path, "brings the request to more than %d items", requestItemsMax)
+	}
+	return nil
+}
 
 // value reads text, which is valid JSON without white space around it.
 func (d *strictDecoder) value(text []byte, v reflect.Value, path string, depth int) error {
@@ -96,6 +107,9 @@ func (d *strictDecoder) table(text []byte, v reflect.Value, path string, depth i
 	v.Set(reflect.MakeMap(v.Type()))
 	return d.members(text, path, func(name string, value []byte) error {
 		inner, key := memberPath(path, name), reflect.ValueOf(name)
+		if err := d.another(path); err != nil {
+			return err
+		}
 		if v.MapIndex(key).IsValid() {
 			return &RequestError{"bad_json", fmt.Sprintf("the field %q occurs twice", inner)}
 		}
@@ -118,6 +132,9 @@ func (d *strictDecoder) array(text []byte, v reflect.Value, path string, depth i
 		var value []byte
 		if value, i = element(&d.scan, text, i); value == nil {
 			return nil
+		}
+		if err := d.another(path); err != nil {
+			return err
 		}
 		inner := fmt.Sprintf("%s[%d]", path, v.Len())
 		if value[0] == 'n' && v.Type().Elem().Kind() != reflect.Struct {
