@@ -42,7 +42,7 @@ func (q joinEvaluation) answer(t *task, w *worker) ([]byte, error) {
 		return nil, err
 	}
 	scans := [2]*scan{t.scan(0, w), t.scan(1, w)}
-	found, err := compiled.Run(t.limits(), scans[0].all(), scans[1].all())
+	found, err := compiled.Run(t.limits(), scans[0].byTime(), scans[1].byTime())
 	for _, s := range scans {
 		if s.err != nil {
 			return nil, s.err

@@ -87,6 +87,9 @@ const (
 	scanTurns          = 8                // turns that each of them has at least, of the messages that are asked for
 	scanPageBytes      = 512 << 10        // after which it copies no further one
 	scanKeptBytes      = 4 << 20          // memory that a page keeps
+	mergeAheadMessages = 16               // messages of a partition whose times say where its next one belongs among the others'
+	mergePageMessages  = 64               // messages that a merge copies at a time, at least
+	mergePagesBytes    = 4 << 20          // bytes of messages after which a merge copies no more, over all partitions
 )
 
 // Limits of what stands before the handlers.

@@ -13,7 +13,7 @@ import (
 // They are copied out of the log a page at a time, so that no piece of the log is kept in memory, and no lock is held,
 // while somebody thinks about a message. Several partitions are read in turns whose lengths depend on nothing but the request and
 // the messages: the same request over the same messages sees them in the same order, on every node and after every
-// rewriting of segments.
+// rewriting of segments. Where the order of times matters, as to a join, they are merged (scanmerge.go).
 
 // extent is the part of a partition that is to be read.
 type extent struct {
@@ -64,32 +64,28 @@ func (s *scan) all() iter.Seq[*query.Message] {
 
 // show yields a turn of one partition; false ends the scan.
 func (s *scan) show(at *extent, m *query.Message, yield func(*query.Message) bool) bool {
-	if s.err = s.fill(at); s.err != nil {
+	p := s.page
+	p.reset()
+	if s.err = s.fill(p, at, s.turn, scanPageBytes); s.err != nil {
 		return false
 	}
-	p := s.page
 	m.Partition = at.stream.Partition
 	for i := range p.messages {
-		e := &p.messages[i]
-		m.Offset, m.TimeMs, m.HasKey = e.offset, e.timeMs, e.hasKey
-		m.Key, m.Value = p.bytes[e.key:e.value:e.value], p.bytes[e.value:e.end:e.end]
-		if !yield(m) {
+		if p.get(i, m); !yield(m) {
 			return false
 		}
 	}
 	return true
 }
 
-// fill reads a page, which is empty at the end of the extent.
-func (s *scan) fill(at *extent) error {
-	p := s.page
-	p.reset()
-	for len(p.messages) == 0 && at.next < at.end {
-		_, err := s.reader.Read(at.stream, at.next, at.end, true, func(sec record.Section) bool { return p.add(at, &sec, s.turn) })
+// fill adds to a page until it has so many messages or bytes; nothing is added at the end of the extent only.
+func (s *scan) fill(p *scanPage, at *extent, most, mostBytes int) error {
+	for had := len(p.messages); len(p.messages) == had && at.next < at.end; {
+		_, err := s.reader.Read(at.stream, at.next, at.end, true, func(sec record.Section) bool { return p.add(at, &sec, most, mostBytes) })
 		if err != nil {
 			return errDamaged.with("%v", err)
 		}
-		if len(p.messages) == 0 {
+		if len(p.messages) == had {
 			if err := s.pass(at); err != nil {
 				return err
 			}
@@ -116,6 +112,7 @@ type scanPage struct {
 	bytes    []byte
 	messages []pageMessage
 	record   record.Record
+	large    int // bytes of key and value above which they are left out; 0: never
 }
 
 // pageMessage says where a message is in the page's bytes: its key, then its value.
@@ -123,6 +120,7 @@ type pageMessage struct {
 	offset, timeMs  uint64
 	key, value, end int
 	hasKey          bool
+	absent          bool // key and value were left out
 }
 
 // reset empties the page. Memory that a few large messages took is given back.
@@ -134,7 +132,7 @@ func (p *scanPage) reset() {
 }
 
 // add copies a section's messages from at.next on; false when the page is full, or messages are missing before the section.
-func (p *scanPage) add(at *extent, sec *record.Section, most int) bool {
+func (p *scanPage) add(at *extent, sec *record.Section, most, mostBytes int) bool {
 	if sec.Base > at.next {
 		return false
 	}
@@ -143,7 +141,7 @@ func (p *scanPage) add(at *extent, sec *record.Section, most int) bool {
 	for at.next < at.end && it.Read(&p.record) {
 		p.append(at.next, &p.record)
 		at.next++
-		if len(p.messages) >= most || len(p.bytes) >= scanPageBytes {
+		if len(p.messages) >= most || len(p.bytes) >= mostBytes {
 			return false
 		}
 	}
@@ -151,9 +149,40 @@ func (p *scanPage) add(at *extent, sec *record.Section, most int) bool {
 }
 
 func (p *scanPage) append(offset uint64, r *record.Record) {
-	m := pageMessage{offset: offset, timeMs: r.TimeMs, hasKey: r.HasKey, key: len(p.bytes)}
+	m := pageMessage{offset: offset, timeMs: r.TimeMs, hasKey: r.HasKey, key: len(p.bytes), value: len(p.bytes), end: len(p.bytes)}
+	if p.large > 0 && len(r.Key)+len(r.Value) > p.large {
+		m.absent = true
+		p.messages = append(p.messages, m)
+		return
+	}
 	m.value = m.key + len(r.Key)
 	m.end = m.value + len(r.Value)
 	p.bytes = append(append(p.bytes, r.Key...), r.Value...)
 	p.messages = append(p.messages, m)
+}
+
+// get sets m to the i-th message, but for its partition.
+func (p *scanPage) get(i int, m *query.Message) {
+	e := &p.messages[i]
+	m.Offset, m.TimeMs, m.HasKey = e.offset, e.timeMs, e.hasKey
+	m.Key, m.Value = p.bytes[e.key:e.value:e.value], p.bytes[e.value:e.end:e.end]
+}
+
+// bytesFrom is what the messages from the i-th on take.
+func (p *scanPage) bytesFrom(i int) int {
+	if i == len(p.messages) {
+		return 0
+	}
+	return len(p.bytes) - p.messages[i].key
+}
+
+// drop takes the first n messages out.
+func (p *scanPage) drop(n int) {
+	from := len(p.bytes) - p.bytesFrom(n)
+	p.messages = p.messages[:copy(p.messages, p.messages[n:])]
+	p.bytes = p.bytes[:copy(p.bytes, p.bytes[from:])]
+	for i := range p.messages {
+		e := &p.messages[i]
+		e.key, e.value, e.end = e.key-from, e.value-from, e.end-from
+	}
 }
