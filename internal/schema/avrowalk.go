@@ -255,9 +255,11 @@ func (w *avroWalk) long() (int64, bool) {
 	return i, true
 }
 
+// int reads a long that fits 32 bits, and is not longer than those can be.
 func (w *avroWalk) int() (int64, bool) {
+	start := w.pos
 	i, ok := w.long()
-	return i, ok && i >= math.MinInt32 && i <= math.MaxInt32
+	return i, ok && i >= math.MinInt32 && i <= math.MaxInt32 && w.pos-start <= binary.MaxVarintLen32
 }
 
 // bytes reads bytes behind their length.

@@ -177,7 +177,7 @@ func TestProtoAllocatesNothing(t *testing.T) {
 }
 
 const piecesText = `syntax = "proto3";
-message M { N n = 1; int32 a = 2; oneof o { N x = 3; int32 y = 4; string z = 5; } message N { int32 p = 1; int32 q = 2; N n = 3; } }`
+message M { N n = 1; int32 a = 2; oneof o { N x = 3; int32 y = 4; string z = 5; } message N { int32 p = 1; int32 q = 2; N n = 3; } map<string, int32> m = 7; }`
 
 // A message may come in pieces, and say one thing after the other.
 func TestProtoUnusualMessages(t *testing.T) {
@@ -240,6 +240,7 @@ func TestProtoHostileMessages(t *testing.T) {
 		"text that is no UTF-8": protowire.AppendBytes(tag(nil, 5, protowire.BytesType), []byte{0xff}),
 		"two million fields":    []byte(strings.Repeat("\x10\x01", 2<<20)),
 		"two million messages":  []byte(strings.Repeat("\x0a\x00", 2<<20)),
+		"a key of another type": []byte("\x3a\x02\x08\x01"),
 		"ten million bytes":     protowire.AppendVarint(tag(nil, 5, protowire.BytesType), 10_000_001),
 	} {
 		d := compile(t, &query.Decode{Type: "proto", SchemaText: piecesText}, none).NewDecoder(paths(t, "n.n.n.p", "z"))

@@ -38,6 +38,7 @@ var protoWellKnowns = map[protoreflect.FullName]protoWellKnown{
 type protoMessage struct {
 	desc   protoreflect.MessageDescriptor
 	known  protoWellKnown
+	pair   bool                              // a key and a value of a map
 	fields []protoField                      // as declared
 	low    [lowNumbers]*protoField           // by number, of most messages all
 	high   map[protowire.Number]*protoField  // the others
@@ -71,7 +72,7 @@ func (t protoTables) of(desc protoreflect.MessageDescriptor) *protoMessage {
 		return m
 	}
 	m := &protoMessage{
-		desc: desc, known: protoWellKnowns[desc.FullName()], fields: make([]protoField, desc.Fields().Len()),
+		desc: desc, known: protoWellKnowns[desc.FullName()], pair: desc.IsMapEntry(), fields: make([]protoField, desc.Fields().Len()),
 		high: map[protowire.Number]*protoField{}, named: map[string]*protoField{}, byDesc: map[protoreflect.Name]*protoField{},
 	}
 	t[desc.FullName()] = m

@@ -149,6 +149,8 @@ func (w *protoWalk) field(m *protoMessage, p *protoPlan, number protowire.Number
 		return w.value(f, p.field(f), b)
 	case f != nil && f.list && wire == protowire.BytesType && f.wire != protowire.StartGroupType:
 		return w.packed(f, b)
+	case f != nil && m.pair:
+		return -1 // the library panics on such a key
 	}
 	return protowire.ConsumeFieldValue(number, wire, b) // nobody knows it
 }
