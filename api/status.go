@@ -113,14 +113,53 @@ func (l *loop) later(x *exchange, make func([]snapshot) (reply, error)) (reply, 
 
 // metricsText answers in Prometheus' text format.
 func metricsText(l *loop, x *exchange) (reply, error) {
-	s, scope := l.server, x.scope
-	return l.later(x, func(all []snapshot) (reply, error) {
-		var b bytes.Buffer
-		if err := s.options.Exposition.Render(&b, s.sample(all, scope)); err != nil {
-			return reply{}, err
-		}
-		return reply{status: 200, contentType: metrics.ContentType, body: b.Bytes()}, nil
+	l.exclude(x.conn)
+	s, scope, c := l.server, x.scope, x.cloned()
+	lags := newGroupLags(len(s.loops))
+	l.walkAll(l.reachable(x), lags.visitorOf, func() {
+		_, _ = l.later(c, func(all []snapshot) (reply, error) {
+			sample := s.sample(all, scope)
+			sample.GroupLags, sample.GroupLagsTotal = lags.all()
+			var b bytes.Buffer
+			if err := s.options.Exposition.Render(&b, sample); err != nil {
+				return reply{}, err
+			}
+			return reply{status: 200, contentType: metrics.ContentType, body: b.Bytes()}, nil
+		})
 	})
+	return reply{later: true}, nil
+}
+
+// groupLags collects, on every loop by itself, how far groups are behind.
+type groupLags struct {
+	found [][]metrics.GroupLag
+	total []int
+}
+
+func newGroupLags(loops int) *groupLags {
+	return &groupLags{make([][]metrics.GroupLag, loops), make([]int, loops)}
+}
+
+// visitorOf looks at all places at which groups read, and keeps as many as are shown.
+func (g *groupLags) visitorOf(loop int) visitor {
+	return func(t *engine.Topic, p *engine.Partition) (steps int) {
+		p.EachGroup(func(name string, committed uint64) {
+			steps++
+			if g.total[loop]++; len(g.found[loop]) < metrics.GroupLagsMax {
+				at := metrics.GroupLag{Group: name, Topic: t.Name(), Partition: p.Stream().Partition, Messages: lag(p, committed)}
+				g.found[loop] = append(g.found[loop], at)
+			}
+		})
+		return steps
+	}
+}
+
+func (g *groupLags) all() (found []metrics.GroupLag, total int) {
+	for i := range g.found {
+		found = append(found, g.found[i]...)
+		total += g.total[i]
+	}
+	return found, total
 }
 
 // sample fills in everything that /metrics shows: of the topics, those that the token reaches.

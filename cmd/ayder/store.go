@@ -29,6 +29,7 @@ type store struct {
 	log    *aof.Log
 	logger *slog.Logger
 
+	dir          string
 	segmentBytes int64
 
 	cluster *cluster          // nil: a single node
@@ -63,7 +64,7 @@ func openStore(c *config.Config, logger *slog.Logger) (*store, error) {
 
 func openOnce(c *config.Config, logger *slog.Logger) (*store, error) {
 	began := time.Now()
-	st := &store{logger: logger, segmentBytes: c.SegmentBytes, closing: make(chan struct{}), engine: engine.New(engine.Config{
+	st := &store{logger: logger, dir: c.DataDir, segmentBytes: c.SegmentBytes, closing: make(chan struct{}), engine: engine.New(engine.Config{
 		Shards: c.Loops, IdemWindowMs: uint64(c.IdempotencyWindow.Milliseconds()), IdemKeysMax: c.IdempotencyKeys,
 		RocketBytesMax: c.RocketBytes, Memory: &blocks{},
 	})}
@@ -220,6 +221,7 @@ func (st *store) observe(s *metrics.Sample) {
 	s.Log = metrics.Log{
 		LastIndex: st.log.LastIndex(), DurableIndex: st.log.Durable(), DiskBytes: uint64(st.log.DiskBytes()), Failed: st.log.Err() != nil,
 	}
+	s.Log.FreeBytes, s.Log.SizeBytes = diskSpace(st.dir)
 }
 
 // writer and reader translate between the log's errors and those that the HTTP face knows.

@@ -93,6 +93,8 @@ var families = []family{
 		func(s *Sample) float64 { return float64(s.Log.DurableIndex) }),
 	gauge("log_disk_bytes", "Size of the log's segments.",
 		func(s *Sample) float64 { return float64(s.Log.DiskBytes) }),
+	{describe("disk_free_bytes", "Space that the file system has left for the log."), collectDisk(func(l *Log) uint64 { return l.FreeBytes })},
+	{describe("disk_size_bytes", "Size of the file system that the log is on."), collectDisk(func(l *Log) uint64 { return l.SizeBytes })},
 	gauge("storage_failed", "Whether the log has stopped after a failed sync (1) or not (0).",
 		func(s *Sample) float64 { return flag(s.Log.Failed) }),
 
@@ -108,6 +110,11 @@ var families = []family{
 		func(p *Partition) uint64 { return p.NextOffset }),
 	perPartition("partition_bytes", "Bytes retained.",
 		func(p *Partition) uint64 { return p.Bytes }),
+	labelled("group_lag_messages", "Messages that a group has not committed yet.", collectGroupLags, "group", "topic", "partition"),
+	gauge("group_lags_omitted", "Partitions of groups that have no series of their own because there are too many.",
+		func(s *Sample) float64 {
+			return float64(max(s.GroupLagsTotal, len(s.GroupLags)) - min(len(s.GroupLags), GroupLagsMax))
+		}),
 }
 
 // collector is a prometheus.Collector over one sample.
@@ -175,6 +182,21 @@ func perPartition(name, help string, read func(*Partition) uint64) family {
 
 func shown(partitions []Partition) []Partition {
 	return partitions[:min(len(partitions), PartitionsMax)]
+}
+
+func collectGroupLags(d *prometheus.Desc, s *Sample, ch chan<- prometheus.Metric) {
+	for _, g := range s.GroupLags[:min(len(s.GroupLags), GroupLagsMax)] {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(g.Messages), g.Group, g.Topic, strconv.Itoa(int(g.Partition)))
+	}
+}
+
+// collectDisk reports nothing where the file system does not say.
+func collectDisk(read func(*Log) uint64) func(*prometheus.Desc, *Sample, chan<- prometheus.Metric) {
+	return func(d *prometheus.Desc, s *Sample, ch chan<- prometheus.Metric) {
+		if s.Log.SizeBytes > 0 {
+			ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(read(&s.Log)))
+		}
+	}
 }
 
 func collectBackend(d *prometheus.Desc, s *Sample, ch chan<- prometheus.Metric) {

@@ -36,10 +36,11 @@ func fullSample() *Sample {
 		Topics:      1,
 		Keys:        7,
 		RocketBytes: 262144,
-		Queries:     Queries{Running: 1, Waiting: 2, Ended: 3, Refused: 4, Scanned: 5, WorkedNs: 6_500_000_000},
-		Network:     Network{Conns: 12, ConnsAccepted: 100, ConnsRefused: 1, BytesReceived: 4096, BytesSent: 8192},
-		Log:         Log{LastIndex: 20, DurableIndex: 18, DiskBytes: 64 << 20},
-		Backend:     "uring", BackendReason: "io_uring works here", Ready: true,
+		GroupLags:   []GroupLag{{"g", "orders", 1, 7}}, GroupLagsTotal: 4,
+		Queries: Queries{Running: 1, Waiting: 2, Ended: 3, Refused: 4, Scanned: 5, WorkedNs: 6_500_000_000},
+		Network: Network{Conns: 12, ConnsAccepted: 100, ConnsRefused: 1, BytesReceived: 4096, BytesSent: 8192},
+		Log:     Log{LastIndex: 20, DurableIndex: 18, DiskBytes: 64 << 20, FreeBytes: 3 << 20, SizeBytes: 4 << 20},
+		Backend: "uring", BackendReason: "io_uring works here", Ready: true,
 	}
 	for i, c := range s.Counters {
 		c.CountRequest(0, 200)
@@ -108,6 +109,10 @@ func TestRenderedSeries(t *testing.T) {
 		"ayder_log_durable_index 18\n",
 		"ayder_log_disk_bytes 6.7108864e+07\n",
 		"ayder_storage_failed 0\n",
+		"ayder_disk_free_bytes 3.145728e+06\n",
+		"ayder_disk_size_bytes 4.194304e+06\n",
+		`ayder_group_lag_messages{group="g",partition="1",topic="orders"} 7`,
+		"ayder_group_lags_omitted 3\n",
 		"ayder_topics 1\n",
 		"ayder_kv_keys 7\n",
 		"ayder_rocket_memory_bytes 262144\n",

@@ -27,10 +27,14 @@ type Sample struct {
 	Timing     *timing.Snapshot // merged over the loops
 	Queues     []Queue
 	Partitions []Partition // in any order; more than PartitionsMax are not shown and need not be given
+	GroupLags  []GroupLag  // in any order; more than GroupLagsMax are not shown and need not be given
 	Topics     int
 	Keys       int64 // of the key-value store, that live
 
 	RocketBytes int64 // memory that the messages of rocket topics take
+
+	// GroupLagsTotal is how many of them there are, if that is more than GroupLags holds.
+	GroupLagsTotal int
 
 	// PartitionsTotal is how many partitions there are, if that is more than Partitions holds.
 	PartitionsTotal int
@@ -60,6 +64,8 @@ type Log struct {
 	LastIndex    uint64 // last frame handed to the log
 	DurableIndex uint64 // Invariant: DurableIndex <= LastIndex
 	DiskBytes    uint64 // size of all segments
+	FreeBytes    uint64 // what the file system has left for it
+	SizeBytes    uint64 // the file system's size; 0: not known
 	Failed       bool   // a sync failed: the log has stopped for good
 }
 
@@ -87,4 +93,11 @@ type Partition struct {
 	EarliestOffset uint64 // the floor
 	NextOffset     uint64
 	Bytes          uint64 // retained
+}
+
+// GroupLag is how far a group is behind in a partition.
+type GroupLag struct {
+	Group, Topic string
+	Partition    uint32
+	Messages     uint64 // that it has not committed
 }
