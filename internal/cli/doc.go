@@ -1,4 +1,4 @@
-// Package cli is the command line client: ayder topic, produce, consume, group and kv.
+// Package cli is the command line client: ayder topic, produce, consume, group, kv and health.
 //
 // It speaks plain HTTP to any server of a cluster, as curl would, and adds what is tedious by hand: it follows redirects
 // to the leader with the token and the body, tries again where that is safe, batches lines, reads all partitions, and
