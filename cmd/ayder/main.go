@@ -4,6 +4,7 @@
 //	ayder check DIR         verify every checksum of a data directory
 //	ayder dump DIR          print its frames, one line per section
 //	ayder version           what was built, and how
+//	ayder man               the manual page; ayder completion bash|zsh|fish
 //	ayder topic|produce|consume|group|kv …    the client; ayder client lists its commands
 //
 // This is the only place that reads flags and the environment. Exit status: 0 done, 1 failed,
@@ -55,12 +56,16 @@ func run(args []string) int {
 	case "version":
 		printVersion()
 		return 0
+	case "man":
+		return report(printManual(os.Stdout))
+	case "completion":
+		return report(printCompletion(os.Stdout, args))
 	case "client":
 		return report(cli.Help(os.Stdout))
 	case "help":
 		return report(config.Help(os.Stdout))
 	}
-	fmt.Fprintf(os.Stderr, "ayder: unknown command %q; known are serve, check, dump, version, client, help, %s\n", command, strings.Join(cli.Words(), ", "))
+	fmt.Fprintf(os.Stderr, "ayder: unknown command %q; known are serve, check, dump, version, man, completion, client, help, %s\n", command, strings.Join(cli.Words(), ", "))
 	return 2
 }
 

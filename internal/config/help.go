@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+
+	"ayder/internal/manual"
 )
 
 // Help writes every setting, grouped, with its flag, type, default and variable.
@@ -37,4 +39,17 @@ func (s *setting) describe(out *bytes.Buffer) {
 		fmt.Fprintf(out, "  (default %s)", s.initial)
 	}
 	fmt.Fprintf(out, "\n        %s\n", s.help)
+}
+
+// Describe lists the settings, for the manual and for shells.
+func Describe() (all []manual.Group) {
+	var c Config
+	for _, g := range table(&c) {
+		d := manual.Group{Title: g.title}
+		for _, s := range g.settings {
+			d.Flags = append(d.Flags, manual.Flag{Name: s.flag, Env: s.env, Kind: s.to.kind(), Default: s.initial, Help: s.help})
+		}
+		all = append(all, d)
+	}
+	return all
 }

@@ -43,7 +43,9 @@ var arrows = map[string][]string{
 	"internal/mailbox":     {},
 	"internal/timing":      {},
 	"internal/metrics":     {"internal/timing"}, // renders its snapshots
-	"internal/config":      {},
+	"internal/config":      {"internal/manual"}, // describes its settings
+	"internal/cli":         {"internal/manual"}, // and its commands
+	"internal/manual":      {},
 	"internal/auth":        {},
 	"internal/console":     {},
 	"internal/jsonscan":    {},
