@@ -106,5 +106,45 @@ func TestMessagesAllocateNothing(t *testing.T) {
 		if n := testing.AllocsPerRun(5, each); n != 0 {
 			t.Errorf("%s: %v allocations per %d messages", c.name, n, len(messages))
 		}
+		op, err := q.Operator()
+		if err != nil {
+			continue // it has no windows
+		}
+		emit := func(Row) {}
+		push := func() {
+			for _, m := range messages[:100] {
+				if err := op.Push(0, m, emit); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		push()
+		if n := testing.AllocsPerRun(5, push); n != 0 {
+			t.Errorf("%s, for good: %v allocations per 100 messages", c.name, n)
+		}
+	}
+}
+
+// BenchmarkForGood is a pipeline's query: messages 10 ms apart, windows that close all the time.
+func BenchmarkForGood(b *testing.B) {
+	messages := sampleStream()
+	for _, c := range benchmarks {
+		q := compiled(b, c.request)
+		op, err := q.Operator()
+		if err != nil {
+			continue
+		}
+		b.Run(c.name, func(b *testing.B) {
+			b.ReportAllocs()
+			rows := 0
+			for i := range b.N {
+				m := *messages[i%len(messages)]
+				m.TimeMs, m.Offset = uint64(10*i), uint64(i)
+				if err := op.Push(0, &m, func(Row) { rows++ }); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(rows)/float64(b.N), "rows/op")
+		})
 	}
 }

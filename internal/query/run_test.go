@@ -272,3 +272,82 @@ func TestPoisonedStream(t *testing.T) {
 		t.Errorf("scanned %d, skipped %d, matched %d", r.Scanned, r.Skipped, r.Matched)
 	}
 }
+
+// Runs that each go on where the one before stopped find together what one run finds, whatever stopped them.
+func TestGoingOn(t *testing.T) {
+	messages := sampleStream()
+	q := compiled(t, `{"source":{"topic":"t","limit":100000},"filter":[{"field":"amount","op":"lt","value":50}],"transform":{"left_fields":["id","country"],"emit_rows":100000}}`)
+	whole, err := q.Run(Limits{}, slices.Values(messages))
+	if err != nil || whole.Truncated {
+		t.Fatal(err)
+	}
+	for _, l := range []Limits{{Scanned: 7}, {Rows: 3}, {OutputBytes: 100}, {Expired: func() bool { return true }}, {Scanned: 100, Rows: 20, OutputBytes: 600}} {
+		var rows []byte
+		matchedCount, runs := 0, 0
+		for from := uint64(0); ; runs++ {
+			part, err := q.Run(l, slices.Values(messages[from:]))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(rows) > 0 && len(part.rows) > 0 {
+				rows = append(rows, ',')
+			}
+			rows = append(rows, part.rows...)
+			matchedCount += part.Matched
+			if part.Truncated != (part.Next[0] < uint64(len(messages))) || part.Next[0] <= from {
+				t.Fatalf("%+v: from %d to %d, truncated %v", l, from, part.Next[0], part.Truncated)
+			}
+			if from = part.Next[0]; !part.Truncated {
+				break
+			}
+		}
+		if string(rows) != string(whole.rows) || matchedCount != whole.Matched || runs < 3 {
+			t.Errorf("%+v: %d runs find %d of %d", l, runs+1, matchedCount, whole.Matched)
+		}
+	}
+}
+
+// Times and bytes of formats that have such are groups and bests like others.
+func TestGroupsOfTimesAndBytes(t *testing.T) {
+	r, err := ParseQuery([]byte(`{` + base + `,"aggregate":{"group_by":["at","raw"],"measures":[{"op":"max","field":"at"},{"op":"min","field":"raw"},{"op":"sum","field":"at"}]}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	q, err := r.Compile(fixedFormat{[]Value{TimeValue(1_500_000_000), BytesValue([]byte{0, 1})}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	found, err := q.Run(Limits{}, stream("x"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `{"key":"at=1970-01-01T00:00:01.5Z|raw=AAE=","group":{"at":"1970-01-01T00:00:01.5Z","raw":"AAE="},"max_at":"1970-01-01T00:00:01.5Z","min_raw":"AAE=","sum_at":0}`
+	if got := aggregatesOf(t, found); len(got) != 1 || got[0] != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
+// A compiled query may run any number of times at once.
+func TestRunsShareNothing(t *testing.T) {
+	messages := sampleStream()
+	for _, c := range benchmarks {
+		q := compiled(t, `{"source":{"topic":"t","limit":1000},`+c.request+`}`)
+		results := make(chan string)
+		for range 4 {
+			go func() {
+				r, err := q.Run(Limits{}, slices.Values(messages))
+				if err != nil {
+					results <- err.Error()
+					return
+				}
+				results <- string(r.AppendJSON(nil))
+			}()
+		}
+		first := <-results
+		for range 3 {
+			if other := <-results; other != first {
+				t.Errorf("%s: two runs differ", c.name)
+			}
+		}
+	}
+}
