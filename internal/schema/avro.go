@@ -151,6 +151,9 @@ func (m avroTypes) of(n *avro.SchemaNode, namespace string) (*avroType, error) {
 	t := &avroType{kind: kind, size: n.Size}
 	meaning := avroMeanings[[2]string{n.Type, n.LogicalType}]
 	t.logical, t.unit = meaning.logical, meaning.unit
+	if t.logical == decimal && n.Scale > decimalScaleMax {
+		t.logical = plain
+	}
 	if t.logical == decimal {
 		t.digits = n.Scale
 		t.scale = new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(n.Scale)), nil)

@@ -333,9 +333,14 @@ func TestAvroDecimals(t *testing.T) {
 		{0, "\x00\x80\x00\x00\x00\x00\x00\x00\x00", "9223372036854775808"},
 		{1, "\x7f\xff\xff\xff\xff\xff\xff\xff", "922337203685477600"},
 		{20, "\x01", "1e-20"},
+		{2, strings.Repeat("\x00", 5000) + "\x04\xd2", "12.34"},
+		{2, strings.Repeat("\xff", 5000), "-0.01"},
+		{0, strings.Repeat("\x77", 5000), "null"},
+		{1000, strings.Repeat("\x01", 1000), "null"},
+		{1000, strings.Repeat("\x01", 400), "7.752574427382604e-40"},
 		{3, "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xfe", "-0.002"},
 	} {
-		schema := fmt.Sprintf(`{"type":"bytes","logicalType":"decimal","precision":40,"scale":%d}`, c.scale)
+		schema := fmt.Sprintf(`{"type":"bytes","logicalType":"decimal","precision":2000,"scale":%d}`, c.scale)
 		f := compile(t, &query.Decode{Type: "avro", SchemaText: schema}, none)
 		wantShown(t, f, append(varints(int64(len(c.bytes))), c.bytes...), c.want)
 	}

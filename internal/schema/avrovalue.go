@@ -74,6 +74,12 @@ func (w *avroWalk) textOf(text []byte) query.Value {
 // decimalValue is a number of which b has the digits, big-endian in two's complement, as near as a float64 can be; a whole one that
 // fits 64 bits is exact.
 func decimalValue(b []byte, t *avroType) query.Value {
+	for len(b) > 8 && (b[0] == 0 && b[1] < 0x80 || b[0] == 0xff && b[1] >= 0x80) {
+		b = b[1:] // it only says the sign
+	}
+	if len(b) > decimalBytesMax {
+		return query.NullValue()
+	}
 	const exactMax = 1 << 53 // whole numbers and powers of ten below are exact as float64, so their quotient is rounded once
 	if len(b) <= 8 {
 		i := int64Of(b)

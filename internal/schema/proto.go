@@ -109,9 +109,15 @@ func shortened(err error) error {
 	return err
 }
 
-// linkProto makes descriptors, with the bundled files where the set imports but does not have them.
+// linkProto makes descriptors, with the bundled files where the set imports but does not have them. Those of a set's own are replaced, so that
+// a Timestamp is one.
 func linkProto(set *descriptorpb.FileDescriptorSet, message string) (*protoSchema, error) {
 	own := len(set.File)
+	for i, f := range set.File {
+		if bundled, err := protoregistry.GlobalFiles.FindFileByPath(f.GetName()); err == nil && strings.HasPrefix(f.GetName(), protoBundled) {
+			set.File[i] = protodesc.ToFileDescriptorProto(bundled)
+		}
+	}
 	for i := 0; i < len(set.File); i++ {
 		for _, path := range set.File[i].Dependency {
 			if slices.ContainsFunc(set.File, func(f *descriptorpb.FileDescriptorProto) bool { return f.GetName() == path }) {

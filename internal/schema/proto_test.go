@@ -307,6 +307,34 @@ func TestProtoEditions(t *testing.T) {
 	wantShown(t, f, []byte("\x08\x00\x1b\x10\x05\x1c"), `{"a":0,"b":0,"c":{"b":5}}`)
 }
 
+// A message that only has the name of a well-known one is an ordinary message.
+func TestProtoFalseFriends(t *testing.T) {
+	text := `syntax = "proto3"; package google.protobuf; message Timestamp { string x = 5; } message Struct {} message Value {} message ListValue {} message BoolValue {}
+message M { Timestamp a = 1; Struct b = 2; Value c = 3; ListValue d = 4; BoolValue e = 5; }`
+	f := compile(t, &query.Decode{Type: "proto", SchemaText: text, Message: "M"}, none)
+	wantShown(t, f, []byte("\x0a\x03\x2a\x01x\x12\x00\x1a\x00\x22\x00\x2a\x00"), `{"a":{"x":"x"},"b":{},"c":{},"d":{},"e":{}}`)
+	dst := make([]query.Value, 6)
+	if err := f.NewDecoder(paths(t, "a", "b", "c", "d.0", "e", "a.x")).Decode([]byte("\x0a\x03\x2a\x01x\x12\x00\x1a\x00\x22\x00\x2a\x00"), dst); err != nil {
+		t.Error(err)
+	}
+	// the same in a set that brings a file of its own under a bundled name
+	set := &descriptorpb.FileDescriptorSet{File: []*descriptorpb.FileDescriptorProto{
+		{Name: proto.String("google/protobuf/timestamp.proto"), Package: proto.String("google.protobuf"), MessageType: []*descriptorpb.DescriptorProto{{Name: proto.String("Timestamp")}}},
+		{Name: proto.String("own.proto"), Dependency: []string{"google/protobuf/timestamp.proto"}, MessageType: []*descriptorpb.DescriptorProto{{
+			Name: proto.String("M"), Field: []*descriptorpb.FieldDescriptorProto{{
+				Name: proto.String("at"), Number: proto.Int32(1), Type: descriptorpb.FieldDescriptorProto_TYPE_MESSAGE.Enum(), TypeName: proto.String(".google.protobuf.Timestamp"),
+				Label: descriptorpb.FieldDescriptorProto_LABEL_OPTIONAL.Enum(),
+			}},
+		}}},
+	}}
+	b, err := proto.Marshal(set)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f = compile(t, &query.Decode{Type: "proto", DescriptorSetB64: base64.StdEncoding.EncodeToString(b)}, none)
+	wantShown(t, f, []byte("\x0a\x02\x08\x01"), `{"at":"1970-01-01T00:00:01Z"}`)
+}
+
 func TestProtoSchemasThatAreRefused(t *testing.T) {
 	deep := "syntax = \"proto3\";" + strings.Repeat("message A{", 20_000)
 	for _, s := range []Schema{
@@ -405,7 +433,7 @@ func FuzzProto(f *testing.F) {
 		err := d.Decode(b, dst)
 		d.message, d.taken = b, d.usual
 		_, libErr := d.make()
-		if (err == nil) != (libErr == nil) {
+		if (err == nil) != (libErr == nil) && !d.walk.foreign {
 			t.Fatalf("%x: %v, the library says %v", b, err, libErr)
 		}
 		if err != nil {

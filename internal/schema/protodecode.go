@@ -119,7 +119,7 @@ func (d *protoDecoder) Decode(b []byte, dst []query.Value) (err error) {
 	d.tree = protoTree{tables: p.tables, defaults: d.defaults, dst: dst}
 	if d.encoding == "json" {
 		if d.made, err = fromProtoJSON(p, b); err == nil {
-			d.tree.message(d.made, d.paths)
+			err = d.pick()
 		}
 		return err
 	}
@@ -134,9 +134,16 @@ func (d *protoDecoder) Decode(b []byte, dst []query.Value) (err error) {
 	}
 	clear(dst)
 	if d.made, err = d.make(); err == nil {
-		d.tree.message(d.made, d.paths)
+		err = d.pick()
 	}
 	return err
+}
+
+// pick finds in the tree what is wanted.
+func (d *protoDecoder) pick() (err error) {
+	defer guard(&err)
+	d.tree.message(d.made, d.paths)
+	return nil
 }
 
 // AppendJSON implements query.Decoder.

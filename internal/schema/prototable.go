@@ -8,6 +8,7 @@ package schema
 import (
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
 
 	"ayder/internal/jsonscan"
 	"ayder/internal/query"
@@ -48,6 +49,19 @@ type protoMessage struct {
 
 const lowNumbers = 32
 
+// wellKnown tells what a message means. Others may have such a name, but not in such a file.
+func wellKnown(desc protoreflect.MessageDescriptor) protoWellKnown {
+	known := protoWellKnowns[desc.FullName()]
+	if known == ordinary {
+		return ordinary
+	}
+	bundled, err := protoregistry.GlobalFiles.FindDescriptorByName(desc.FullName())
+	if err != nil || bundled.ParentFile().Path() != desc.ParentFile().Path() {
+		return ordinary
+	}
+	return known
+}
+
 // protoField is a field.
 type protoField struct {
 	desc    protoreflect.FieldDescriptor
@@ -72,7 +86,7 @@ func (t protoTables) of(desc protoreflect.MessageDescriptor) *protoMessage {
 		return m
 	}
 	m := &protoMessage{
-		desc: desc, known: protoWellKnowns[desc.FullName()], pair: desc.IsMapEntry(), fields: make([]protoField, desc.Fields().Len()),
+		desc: desc, known: wellKnown(desc), pair: desc.IsMapEntry(), fields: make([]protoField, desc.Fields().Len()),
 		high: map[protowire.Number]*protoField{}, named: map[string]*protoField{}, byDesc: map[protoreflect.Name]*protoField{},
 	}
 	t[desc.FullName()] = m

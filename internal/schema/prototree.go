@@ -98,7 +98,7 @@ func (t *protoTree) free(m protoreflect.Message, known protoWellKnown, paths *qu
 	case protoValue:
 		if f := m.WhichOneof(m.Descriptor().Oneofs().Get(0)); f != nil && f.Message() != nil {
 			inner := m.Get(f).Message()
-			t.free(inner, protoWellKnowns[inner.Descriptor().FullName()], paths)
+			t.free(inner, t.tables.of(inner.Descriptor()).known, paths)
 		}
 		return
 	case protoStruct:

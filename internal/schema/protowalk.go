@@ -74,11 +74,12 @@ type protoWalk struct {
 	values   int    // that were read
 	depth    int
 	unusual  bool // what is in dst is not all
+	foreign  bool // a key or value of a map has another wire type than the schema says
 }
 
 // run reads all of b. It reports whether that is a message of type m.
 func (w *protoWalk) run(m *protoMessage, p *protoPlan, b []byte, dst []query.Value) bool {
-	w.dst, w.values, w.depth, w.unusual = dst, 0, 0, false
+	w.dst, w.values, w.depth, w.unusual, w.foreign = dst, 0, 0, false, false
 	w.number++
 	n, ok := w.message(m, p, b, 0)
 	return ok && n == len(b)
@@ -150,7 +151,8 @@ func (w *protoWalk) field(m *protoMessage, p *protoPlan, number protowire.Number
 	case f != nil && f.list && wire == protowire.BytesType && f.wire != protowire.StartGroupType:
 		return w.packed(f, b)
 	case f != nil && m.pair:
-		return -1 // the library panics on such a key
+		w.foreign = true // the library takes some of these, and panics on others
+		return -1
 	}
 	return protowire.ConsumeFieldValue(number, wire, b) // nobody knows it
 }
