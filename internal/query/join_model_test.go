@@ -9,6 +9,7 @@ import (
 	"iter"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -412,4 +413,32 @@ func mustOperator(t testing.TB, j *Join) Operator {
 		t.Fatal(err)
 	}
 	return o
+}
+
+// TestJoinerAllocatesNothing has a joiner that has seen its window take messages, make pairs and forget, without an allocation.
+func TestJoinerAllocatesNothing(t *testing.T) {
+	for _, more := range []string{"", `,"dedupe_once":true`} {
+		j := mustJoin(t, `{"left":{"topic":"l"},"right":{"topic":"r"},"on":{"left_key":"k","right_key":"k"},"join":{"type":"full"},"window":{"size_ms":100},
+			"emit":{"left_fields":["k","n"],"right_fields":["n"]}`+more+`}`)
+		w := newJoiner(j)
+		rows := 0
+		w.emit = func(*pair) bool { rows++; return true }
+		var value []byte
+		i := 0
+		push := func() {
+			value = strconv.AppendInt(append(value[:0], `{"n":1.5,"k":"key `...), int64(i*7%300), 10)
+			value = append(value, `"}`...)
+			w.push(uint8(i%2), &Message{Offset: uint64(i), TimeMs: uint64(i), Value: value})
+			i++
+		}
+		for i < 20_000 {
+			push()
+		}
+		if n := testing.AllocsPerRun(5000, push); n != 0 {
+			t.Errorf("%s: %v allocations per message", more, n)
+		}
+		if rows < i/10 {
+			t.Errorf("only %d rows of %d messages", rows, i)
+		}
+	}
 }
