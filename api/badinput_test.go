@@ -87,6 +87,7 @@ var goodBodies = map[string]string{
 	"/broker/query":                         `{"source":{"topic":"t"}}`,
 	"/broker/join":                          `{"left":{"topic":"t"},"right":{"topic":"t"},"on":{"left_key":"n","right_key":"n"}}`,
 	"/broker/schemas":                       `{"type":"avro","schema_text":"\"string\""}`,
+	"/broker/pipelines":                     `{"name":"p","query":{"source":{"topic":"t"}},"into":"t-rows"}`,
 	"/broker/commit":                        `{"topic":"t","group":"g","partition":0,"offset":0}`,
 	"/broker/topics":                        `{"name":"t","partitions":2}`,
 	"/broker/groups/{group}/reset":          `{"topic":"t","to":"earliest"}`,
@@ -109,7 +110,11 @@ func pathOf(r *route, topic, group, partition string) string {
 	if schema == "g" {
 		schema = "1"
 	}
-	return strings.NewReplacer("{topic}", topic, "{ns}", topic, "{key...}", "k", "{group}", group, "{partition}", partition, "{schema}", schema).Replace(r.path)
+	pipeline := group
+	if pipeline == "g" {
+		pipeline = "p"
+	}
+	return strings.NewReplacer("{pipeline}", pipeline, "{topic}", topic, "{ns}", topic, "{key...}", "k", "{group}", group, "{partition}", partition, "{schema}", schema).Replace(r.path)
 }
 
 // withQuery adds what a call cannot do without.
@@ -141,6 +146,7 @@ func everyRouteFixture(t *testing.T) *clusterFixture {
 	f.call("POST", "/broker/topics", `{"name":"t","partitions":2}`)
 	f.call("POST", "/broker/topics/t/produce?partition=0", "first")
 	f.call("POST", "/broker/schemas", goodBodies["/broker/schemas"])
+	f.call("POST", "/broker/pipelines", goodBodies["/broker/pipelines"])
 	return f
 }
 
@@ -433,6 +439,7 @@ func TestAuthOfEveryRoute(t *testing.T) {
 		again := func() { // what a deletion has taken away
 			if r.method == httpparse.DELETE {
 				f.call("POST", "/broker/topics", goodBodies["/broker/topics"])
+				f.call("POST", "/broker/pipelines", goodBodies["/broker/pipelines"])
 			}
 		}
 		for _, header := range []string{"", "Bearer", "Bearer ", "Bearer x", "Bearer devx", "Bearer dev x", "Basic", "Basic !", basic("dev", ""), basic("dev", "x"), "Digest dev", "dev"} {
@@ -472,7 +479,7 @@ func TestAuthOfEveryRoute(t *testing.T) {
 	if _, m := f.call("GET", "/broker/topics", "", "Authorization", "Bearer q"); m["count"] != 0.0 {
 		t.Error("a topic outside the token's prefix is listed: ", m)
 	}
-	if _, m := f.call("GET", "/broker/topics", "", "Authorization", "Bearer p"); m["count"] != 1.0 {
+	if _, m := f.call("GET", "/broker/topics", "", "Authorization", "Bearer p"); m["count"] != 2.0 { // and what the pipeline writes to
 		t.Error(m)
 	}
 }

@@ -60,6 +60,10 @@ var (
 	errBadSchema      = &Error{Status: 400, Code: "bad_schema", Message: "The schema is not one"}
 	errUnknownSchema  = &Error{Status: 404, Code: "unknown_schema", Message: "There is no schema of that id"}
 	errSchemaLimit    = &Error{Status: 409, Code: "schema_limit", Message: "No more schemas can be registered"}
+	errBadPipeline    = &Error{Status: 400, Code: "bad_pipeline", Message: "A pipeline's name is 1 to 249 of A-Z a-z 0-9 . _ -"}
+	errNoPipeline     = &Error{Status: 404, Code: "unknown_pipeline", Message: "There is no pipeline of that name"}
+	errPipelineExists = &Error{Status: 409, Code: "pipeline_exists", Message: "The pipeline exists and does something else"}
+	errPipelineLimit  = &Error{Status: 409, Code: "pipeline_limit", Message: "No more pipelines can be created"}
 	errBadQuery       = &Error{Status: 400, Code: "bad_query", Message: "The query or join is not one that can be evaluated"}
 	errSumOverflow    = &Error{Status: 422, Code: "sum_overflow", Message: "A sum does not fit 64 bits, or not a float64"}
 	errTooMuchOutput  = &Error{Status: 422, Code: "output_too_large", Message: "A row alone is larger than an answer may be"}
@@ -113,6 +117,7 @@ var errorList = []*Error{
 	errEncoding, errStorage, errDamaged, errInternal, errOverloaded, errStarting, errNoLeader, errLeadershipLost, errCommitTimeout, errNoSpace,
 	errRedirect, errNoHTTPS, errNotClustered, errNodeConflict, errBadMember, errUnknownNode, errChange, errRateLimited, errBadGzip, errNeedsSealed,
 	errBadMemberID, errUnknownGroup, errUnknownMember, errFenced, errGroupActive, errBadQuery, errBadSchema, errUnknownSchema, errSchemaLimit, errSumOverflow, errTooMuchOutput,
+	errBadPipeline, errNoPipeline, errPipelineExists, errPipelineLimit,
 }
 
 // What a Log, a Reader and a Cluster may answer; the program that wires them translates their errors into these.

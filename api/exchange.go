@@ -36,6 +36,7 @@ type exchange struct {
 	lines      lines                 // what reading an NDJSON body found, once it was read
 	schema     *engine.Schema        // what reading the body of a registration found, once it was read
 	evaluation evaluation            // what reading the body of a query found, once it was read
+	pipeline   *pipelineCall         // what a request about a pipeline remembers
 	grouped                          // what a request about groups remembers (members.go)
 }
 
@@ -46,7 +47,7 @@ func (x *exchange) cloned() *exchange {
 	}
 	return &exchange{
 		meta: x.meta, conn: x.conn, clone: true, pinned: x.pinned, pin: x.pin, confirmed: x.confirmed, waited: x.waited, lines: x.lines, inflated: x.inflated,
-		measured: x.measured, evaluation: x.evaluation, schema: x.schema, grouped: x.grouped,
+		measured: x.measured, evaluation: x.evaluation, schema: x.schema, pipeline: x.pipeline, grouped: x.grouped,
 		head: bytes.Clone(x.head), body: bytes.Clone(x.body),
 	}
 }
@@ -221,12 +222,13 @@ const (
 	varNamespace
 	varKey
 	varSchema
+	varPipeline
 
 	pathVarsMax = 3 // variables of one path
 )
 
 // pathVars are the variables by the names that they have in the table.
-var pathVars = map[string]pathVar{"topic": varTopic, "group": varGroup, "partition": varPartition, "ns": varNamespace, "key": varKey, "schema": varSchema}
+var pathVars = map[string]pathVar{"topic": varTopic, "group": varGroup, "partition": varPartition, "ns": varNamespace, "key": varKey, "schema": varSchema, "pipeline": varPipeline}
 
 // pathVarOf is the variable that a segment of the table's paths stands for.
 func pathVarOf(seg string) pathVar {
@@ -275,6 +277,8 @@ func (a *args) putPath(name pathVar, v []byte, scope *auth.Scope) error {
 			return errBadParameter.with("schema %q is not a number", v)
 		}
 		a.schema = uint32(n)
+	case varPipeline:
+		a.pipeline = v
 	case varPartition:
 		n, ok := parseUint(v, 1<<32-1)
 		if !ok {

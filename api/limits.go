@@ -1,6 +1,10 @@
 package api
 
-import "time"
+import (
+	"time"
+
+	"ayder/engine"
+)
 
 // Limits that no setting changes; the others are in Options.
 //
@@ -90,6 +94,25 @@ const (
 	mergeAheadMessages = 16               // messages of a partition whose times say where its next one belongs among the others'
 	mergePageMessages  = 64               // messages that a merge copies at a time, at least
 	mergePagesBytes    = 4 << 20          // bytes of messages after which a merge copies no more, over all partitions
+)
+
+// Limits of pipelines.
+const (
+	pipersQueuedMax  = engine.PipelinesMax + 64 // pipelines, and requests for some, that wait for a worker
+	pipeStepMessages = 2048                     // messages that a step takes
+	pipeStepBytes    = 1 << 20                  // of messages after which it takes no further one
+	pipeRowsBytes    = 1 << 20                  // of rows, likewise
+	pipeStepRows     = 4 * pipeStepMessages     // rows, likewise
+	pipeMessageRows  = 8 << 20                  // bytes of rows that may come of one message
+	pipeArenaKept    = 4 << 20                  // memory for rows that a pipeline at work keeps
+	pipeHeldBytes    = 8 << 20                  // of messages at hand after which no further partition is looked at in a step
+	pipePageMin      = 16                       // messages of a partition that are read at a time, however many partitions there are
+	pipePageBytesMin = 16 << 10                 // the same in bytes, unless one message is larger
+	pipePageEncoded  = 24                       // bytes of a page in a step
+	pipeStateSmall   = 4 << 10                  // what a query remembers is logged with every step up to this size
+	pipeFlightMax    = 2                        // steps of a pipeline that are made durable at the same time
+	pipeTendEvery    = time.Second              // between looks at what should run
+	pipeLeadEvery    = 20 * time.Millisecond    // the same, of a node that is about to lead
 )
 
 // Limits of what stands before the handlers.

@@ -52,6 +52,10 @@ type loop struct {
 
 	sessions sessions // of group members
 
+	pipes     map[uint32]*pipe // pipelines that run here, by id
+	writing   []*pipe          // those whose step waits for a batch
+	pipeAlarm alarm            // of the next look at them
+
 	parser    httpparse.Parser
 	x         exchange // the request being executed
 	unescaped []byte   // decoded parts of the request being executed
@@ -262,6 +266,7 @@ func (l *loop) fail(err error) {
 // beforeWait is the end of a turn.
 func (l *loop) beforeWait() {
 	l.log.Deliver()
+	l.writePipes()
 	l.expireKeys()
 	l.submit()
 	l.retry()

@@ -78,7 +78,7 @@ func TestDocumentAndRouteTableAgree(t *testing.T) {
 			t.Errorf("%s %s is not documented", r.method, r.path)
 			continue
 		}
-		if role := map[auth.Role]string{0: "", auth.Read: "read", auth.Write: "write", auth.Admin: "admin"}[r.role]; o.Role != role {
+		if role := map[auth.Role]string{0: "", auth.Read: "read", auth.Write: "write", auth.Admin: "admin", auth.Read | auth.Write | auth.Admin: "read+write+admin"}[r.role]; o.Role != role {
 			t.Errorf("%s %s needs role %q, documented is %q", r.method, r.path, role, o.Role)
 		}
 		if got, want := d.names(&o, "query"), paramNames(r.params); !slices.Equal(got, want) {

@@ -89,6 +89,7 @@ type args struct {
 	raw       bool
 	watch     bool
 	schema    uint32
+	pipeline  []byte
 	groupArgs
 }
 

@@ -99,7 +99,8 @@ type Server struct {
 	loops    []*loop        // set by each loop for itself; nobody goes on before all are
 	starting sync.WaitGroup // the loops that are not
 	readers  *readers
-	workers  *workers
+	workers  *workers // of queries and joins
+	pipers   *workers // of pipelines, so that neither waits for the other
 	cors     corsLines
 	started  chan struct{} // closed when all loops have begun
 	stopped  chan struct{} // closed when all have ended
@@ -121,7 +122,8 @@ func NewServer(o Options) *Server {
 	s.lifetime, s.end = context.WithCancel(context.Background())
 	s.starting.Add(o.Loops)
 	s.readers = newReaders(o.NewReader)
-	s.workers = newWorkers(o.QueryWorkers, o.Background, o.NewReader)
+	s.workers = newWorkers(o.QueryWorkers, queriesQueuedMax, o.Background, o.NewReader)
+	s.pipers = newWorkers(o.QueryWorkers, pipersQueuedMax, o.Background, o.NewReader)
 	s.cors = newCORS(o.CORSOrigin)
 	return s
 }
@@ -147,6 +149,8 @@ func (s *Server) Start(n *netpoll.Loop) {
 	l.replicas, _ = log.(Replicated)
 	l.term.over = s.options.Cluster != nil // BeginTerm begins the first one
 	l.beginRetention()
+	l.pipes = make(map[uint32]*pipe)
+	l.pipesBy(n.Now() + int64(pipeLeadEvery))
 	n.Context, n.Busy = l, l.busy
 	l.checkKeysBy(n.Now())
 	s.loops[l.index] = l
@@ -223,6 +227,7 @@ func (s *Server) Stop(*netpoll.Loop) {
 		s.end()
 		s.readers.close()
 		s.workers.close()
+		s.pipers.close()
 	}
 }
 

@@ -38,12 +38,13 @@ func ready(l *loop, _ *exchange) (reply, error) {
 type snapshot struct {
 	timing *timing.Snapshot
 	queues []metrics.Queue
+	pipes  []pipeStatus
 }
 
 // snapshot must run on the loop.
 func (l *loop) snapshot() snapshot {
 	return snapshot{
-		timing: l.recorder.Snapshot(),
+		timing: l.recorder.Snapshot(), pipes: l.pipeStatuses(""),
 		queues: []metrics.Queue{
 			{Name: "parked_replies", Loop: l.index, Depth: l.parked()},
 			{Name: "commits_in_flight", Loop: l.index, Depth: len(l.flight)},
@@ -173,6 +174,13 @@ func (s *Server) sample(all []snapshot, scope *auth.Scope) *metrics.Sample {
 		out.Commits = append(out.Commits, l.commits)
 	}
 	out.Queries = s.workers.sample()
+	for _, sn := range all {
+		for i := range sn.pipes {
+			if reachesPipeline(scope, sn.pipes[i].of) {
+				out.Pipelines = append(out.Pipelines, sn.pipes[i].metric())
+			}
+		}
+	}
 	topics := s.options.Engine.Topics()
 	out.Topics, out.Keys, out.RocketBytes = len(topics), s.options.Engine.KVKeys(), s.options.Engine.RocketBytes()
 	for _, t := range topics {

@@ -27,6 +27,7 @@ func (l *loop) beginTerm() {
 	l.endTerm()
 	l.term.over = false
 	l.checkKeysBy(l.net.Now())
+	l.pipesBy(l.net.Now() + int64(pipeLeadEvery))
 }
 
 // endTerm answers everything that is parked and takes back what is in flight.
@@ -44,6 +45,7 @@ func (l *loop) endTerm() {
 	}
 	l.shard.Forget()
 	clear(l.sessions.groups)
+	l.dropPipes()
 	l.endStreams(true)
 	l.wakeSleepers(false)
 }

@@ -42,11 +42,11 @@ type worker struct {
 }
 
 // newWorkers makes them; they start with the first job.
-func newWorkers(size int, prepare func(), newReader func() Reader) *workers {
+func newWorkers(size, queued int, prepare func(), newReader func() Reader) *workers {
 	if size <= 0 {
 		size = max(1, runtime.NumCPU()/2)
 	}
-	return &workers{jobs: make(chan func(*worker), queriesQueuedMax), size: size, prepare: prepare, new: newReader, quit: make(chan struct{})}
+	return &workers{jobs: make(chan func(*worker), queued), size: size, prepare: prepare, new: newReader, quit: make(chan struct{})}
 }
 
 // add queues a job; false means that the queue is full.

@@ -189,13 +189,14 @@ func fitLoops(c *config.Config, logger *slog.Logger) {
 
 // tuneRuntime gives every loop a processor of its own beside those for background work: a loop
 // that comes back from the kernel must find one free. A node of a cluster has one more that is in the kernel most of the time,
-// for the log's writes. The collector has next to nothing to do.
+// for the log's writes. One more is for the threads of queries and pipelines, which keep theirs while the kernel runs others. The collector has
+// next to nothing to do.
 func tuneRuntime(c *config.Config) {
 	inKernel := c.Loops
 	if c.HA != nil {
 		inKernel++
 	}
-	runtime.GOMAXPROCS(inKernel + max(2, runtime.NumCPU()))
+	runtime.GOMAXPROCS(inKernel + 1 + max(2, runtime.NumCPU()))
 	debug.SetGCPercent(c.GCPercent)
 	go paceCollector(c.GCPercent)
 	if c.MemoryLimit > 0 {

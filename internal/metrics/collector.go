@@ -87,6 +87,10 @@ var families = []family{
 	counter("query_seconds_total", "Time that evaluations took, of all threads together.",
 		func(s *Sample) float64 { return float64(s.Queries.WorkedNs) / 1e9 }),
 
+	perPipeline("pipeline_lag_messages", "Messages that the pipeline has not read yet.", func(p *Pipeline) float64 { return float64(p.Lag) }),
+	perPipeline("pipeline_rows", "Rows that the pipeline has written.", func(p *Pipeline) float64 { return float64(p.Rows) }),
+	perPipeline("pipeline_failed", "Whether the pipeline has failed (1) or not (0).", func(p *Pipeline) float64 { return flag(p.State == "failed") }),
+
 	gauge("log_last_index", "Index of the last frame handed to the log.",
 		func(s *Sample) float64 { return float64(s.Log.LastIndex) }),
 	gauge("log_durable_index", "Index up to which the log is durable.",
@@ -168,6 +172,14 @@ func histogram(name, help string, perUnit float64, of func(*CommitStats) *Histog
 		}
 		count, buckets := total.cumulative(perUnit)
 		ch <- prometheus.MustNewConstHistogram(d, count, float64(total.Sum)/perUnit, buckets)
+	}}
+}
+
+func perPipeline(name, help string, read func(*Pipeline) float64) family {
+	return family{describe(name, help, "pipeline"), func(d *prometheus.Desc, s *Sample, ch chan<- prometheus.Metric) {
+		for i := range s.Pipelines {
+			ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, read(&s.Pipelines[i]), s.Pipelines[i].Name)
+		}
 	}}
 }
 

@@ -43,6 +43,8 @@ type Sample struct {
 	Log     Log
 	Queries Queries
 
+	Pipelines []Pipeline // those that are shown
+
 	Backend       string // netpoll.Server.Backend()
 	BackendReason string // netpoll.Server.Reason()
 	Ready         bool   // what GET /ready says
@@ -77,6 +79,14 @@ type Queries struct {
 	Refused  uint64 // no place, or not in time
 	Scanned  uint64 // messages
 	WorkedNs uint64
+}
+
+// Pipeline is how far a query that runs for good has come.
+type Pipeline struct {
+	Name  string
+	State string // waiting, running or failed
+	Lag   uint64 // messages that it has not read
+	Rows  uint64 // that it has written
 }
 
 // Queue is the depth of one bounded queue of one loop, "mailbox" for example.

@@ -72,6 +72,20 @@ func (o *joinOperator) give(p *pair) bool {
 	return true
 }
 
+// Order implements Paced.
+func (o *joinOperator) Order() (first int, both bool) {
+	l, r := &o.tallies[leftSide], &o.tallies[rightSide]
+	switch {
+	case !l.seen:
+		return int(leftSide), !r.seen
+	case !r.seen:
+		return int(rightSide), false
+	case r.latestMs < l.latestMs:
+		return int(rightSide), l.latestMs-r.latestMs <= o.sizeMs+o.latenessMs
+	}
+	return int(leftSide), r.latestMs-l.latestMs <= o.sizeMs+o.latenessMs
+}
+
 // AppendState implements Operator.
 func (o *joinOperator) AppendState(b []byte) []byte {
 	b = append(b, joinStateVersion)

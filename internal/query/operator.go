@@ -12,6 +12,13 @@ type Operator interface {
 	Restore(state []byte) error
 }
 
+// Paced is an Operator of two sources that remembers least when it chooses which to read.
+type Paced interface {
+	// Order returns the source to read first. The other one may be read where that has nothing at present, but only if both is true: else
+	// it is so far ahead that nothing can come of its messages before the first has some. It depends on what was pushed alone.
+	Order() (first int, both bool)
+}
+
 // Counted is an Operator that counts what it was given, over all its life.
 type Counted interface{ Counts() Counts }
 
