@@ -3,9 +3,10 @@
 #
 #   ROUNDS=3 DUR=5s PARTS="produce open" bench/run.sh
 #
-#   PARTS     produce async open ndjson consume live idle restart, and with three nodes cluster leader failover rejoin
+#   PARTS     produce async open ndjson consume live query idle restart, and with three nodes cluster leader failover rejoin
 #             (default: all)
 #   ROUNDS    interleaved rounds (3), DUR of one measurement (5s), MESSAGES of the parts restart and rejoin (8000000)
+#   QUERY_MESSAGES  of the part query (1000000)
 #   LEADER_D  how long the part leader lasts (60s), KILLS of the part failover (20)
 #   REJOIN_MESSAGES  that a follower misses in the part rejoin (1000000)
 #   OUT       where report.md, raw.json, facts.json, pictures and logs go, and data while it runs (bench/out)
@@ -53,7 +54,7 @@ else
 fi
 
 exec "$BIN/suite" -out "$OUT" -rounds "${ROUNDS:-3}" -d "${DUR:-5s}" ${WARMUP:+-warmup "$WARMUP"} \
-	${MESSAGES:+-messages "$MESSAGES"} ${PARTS:+-parts "$PARTS"} \
+	${MESSAGES:+-messages "$MESSAGES"} ${QUERY_MESSAGES:+-query-messages "$QUERY_MESSAGES"} ${PARTS:+-parts "$PARTS"} \
 	${LEADER_D:+-leader-d "$LEADER_D"} ${KILLS:+-kills "$KILLS"} ${REJOIN_MESSAGES:+-rejoin-messages "$REJOIN_MESSAGES"} \
 	-ayder "$AYDER" -bench "$BIN/ayder-bench" -live "$BIN/live" -nethttp "$BIN/nethttp" -plot "$BIN/plot" -certs "$BIN/certs" \
 	-redis "$REDIS" -nats "$NATS" -floor "$FLOOR" -etcd "$ETCD" -etcd-bench "$ETCD_BENCH"

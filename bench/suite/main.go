@@ -53,8 +53,10 @@ type settings struct {
 	warmup   time.Duration
 	pause    time.Duration
 	out      string
-	messages int64         // of the restart and rejoin parts
-	calm     time.Duration // files at rest for so long before a cluster is measured
+	messages int64 // of the restart and rejoin parts
+
+	queryMessages int64         // of the query part
+	calm          time.Duration // files at rest for so long before a cluster is measured
 
 	leaderTime     time.Duration // of the leader part
 	kills          int           // of the failover part
@@ -82,6 +84,7 @@ func parse(args []string, stderr io.Writer) (settings, error) {
 	s.clusterFlags(f)
 	nodeFlags := f.String("node-flags", "", "further `flags` of every node of ayder's clusters, separated by blanks")
 	f.Int64Var(&s.messages, "messages", 8_000_000, "of the restart and rejoin parts")
+	f.Int64Var(&s.queryMessages, "query-messages", 1_000_000, "of the query part; a tenth on each side of its join")
 	f.StringVar(&s.ayder, "ayder", "bin/ayder", "server `program`")
 	f.StringVar(&s.bench, "bench", "", "ayder-bench `program`")
 	f.StringVar(&s.nethttp, "nethttp", "", "comparison `program` for pages")

@@ -44,10 +44,8 @@ func parts() []part {
 				"by net/http and encoding/json.",
 			runConsume, reportConsume,
 		},
-		{
-			"live", "Live reads", liveAbout,
-			runLive, reportLive,
-		},
+		{"live", "Live reads", liveAbout, runLive, reportLive},
+		{"query", "Queries", queryAbout, runQuery, reportQuery},
 		{
 			"idle", "Idle server",
 			"Processor time of a server with nothing to do, over ten seconds, fresh and with 64 idle connections after a load.",

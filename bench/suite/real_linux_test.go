@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// TestRealCluster runs the parts that need a cluster which really loses nodes, in their shortest form, on the product
+// TestRealCluster runs the parts that need the product itself: queries, and a cluster which really loses nodes, in their shortest form, on the product
 // and its load generator as they are built here. What they measure is not looked at.
 func TestRealCluster(t *testing.T) {
 	if testing.Short() {
@@ -21,7 +21,7 @@ func TestRealCluster(t *testing.T) {
 	l := testLab(t, settings{
 		ayder: filepath.Join(bin, "ayder"), bench: filepath.Join(bin, "ayder-bench"), plot: filepath.Join(bin, "plot"), nodeFlags: []string{"--segment-bytes", "4MiB", "--body-bytes", "1MiB"},
 		rounds: 1, duration: time.Second, leaderTime: 300 * time.Millisecond, kills: 1, rejoinMessages: 2000, messages: 5000,
-		parts: []string{"leader", "failover", "rejoin"},
+		parts: []string{"query", "leader", "failover", "rejoin"}, queryMessages: 20_000,
 	})
 	for _, name := range l.parts {
 		p, _ := findPart(name)
@@ -31,7 +31,7 @@ func TestRealCluster(t *testing.T) {
 	}
 	text := l.report(nil)
 	for _, want := range []string{
-		"## A leader at a fixed rate", "| commit |", "leader-5000.svg", "| 1 kills |", "missing on any node | ≤ 0 | 0 | met |",
+		"| filter and aggregate |", "| closed loop, beside queries |", "## A leader at a fixed rate", "| commit |", "leader-5000.svg", "| 1 kills |", "missing on any node | ≤ 0 | 0 | met |",
 		"missed 2000 messages", "| messages still there | ≥ 5000 | 5000 | met |",
 	} {
 		if !strings.Contains(text, want) {
