@@ -26,7 +26,7 @@ import (
 // evaluation is a query or a join.
 type evaluation interface {
 	sources() []*query.Source
-	// answer evaluates and renders, on a worker.
+	// answer evaluates and renders, on a worker. The answer begins with room for a head (beginAnswer).
 	answer(t *task, w *worker) ([]byte, error)
 }
 
@@ -127,6 +127,11 @@ func (t *task) run(w *worker) {
 	t.home.net.Post(func() { t.finish(body, err) })
 }
 
+// beginAnswer is the beginning of an answer, with room for its head.
+func beginAnswer() []byte {
+	return append(make([]byte, headBytesMax, 2*headBytesMax), `{"ok":true,`...)
+}
+
 // tryAnswer is answer, whose bugs cost the request and not the process: it changes nothing that others see.
 func (t *task) tryAnswer(w *worker) (body []byte, err error) {
 	defer func() {
@@ -142,14 +147,14 @@ func (t *task) tryAnswer(w *worker) (body []byte, err error) {
 func (t *task) finish(body []byte, err error) {
 	l := t.home
 	t.conn.task = nil
-	if err == nil && len(body) >= unreadPageBytes && !l.mayMake() {
+	if err == nil && len(body) >= headBytesMax+unreadPageBytes && !l.mayMake() {
 		err = errOverloaded.with("too many large answers wait for slow readers")
 	}
 	if err != nil {
 		l.finishError(t.conn, &t.meta, asError(queryError(err)))
 		return
 	}
-	l.finish(t.conn, &t.meta, 0, &reply{status: 200, body: body})
+	l.finishWhole(t.conn, &t.meta, body)
 }
 
 // expired tells that the evaluation has to end. Workers only.

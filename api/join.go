@@ -52,7 +52,7 @@ func (q joinEvaluation) answer(t *task, w *worker) ([]byte, error) {
 		return nil, err
 	}
 	t.home.server.workers.scanned.Add(uint64(found.Left.Scanned + found.Right.Scanned))
-	b := found.AppendRows([]byte(`{"ok":true,`))
+	b := found.AppendRows(beginAnswer())
 	b = t.appendPlaces(append(b, `,"next_offsets":`...), found.Left.Next, found.Right.Next)
 	b = t.appendPlaces(append(b, `,"resume_offsets":`...), found.Left.Resume, found.Right.Resume)
 	b = found.AppendStats(append(b, ','))

@@ -55,6 +55,7 @@ const (
 	streamRetryEvery  = 500 * time.Millisecond // when there was no room to make a piece of a stream
 	tailsKept         = 8                      // buffers of shared pieces that a loop keeps for reuse
 	headBytesTypical  = 384                    // room for an answer's head; a longer one grows the buffer
+	headBytesMax      = 1 << 10                // room that is left for the head of a large answer
 	answerBytesKept   = 1 << 20                // scratch memory a loop keeps
 	ttlMsMax          = 1 << 45                // a key's time to live: more than a thousand years
 	kvRecordsBytes    = 4 << 10                // what two records of a key without its value take at most, in bytes

@@ -45,7 +45,7 @@ func (q queryEvaluation) answer(t *task, w *worker) ([]byte, error) {
 		return nil, err
 	}
 	t.home.server.workers.scanned.Add(uint64(found.Scanned))
-	b := found.AppendJSON([]byte(`{"ok":true,`))
+	b := found.AppendJSON(beginAnswer())
 	b = append(b, `,"source":`...)
 	b = t.inputs[0].appendSource(b, found.Next, found.Scanned)
 	b = append(b, `,"stats":{"scanned":`...)

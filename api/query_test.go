@@ -197,6 +197,18 @@ func TestQueryOfLargeMessages(t *testing.T) {
 	wantAt(t, m, `[{"count":21,"group":{},"key":"","max_n":20}]`, "aggregates")
 	m = f.query(`{"source":{"topic":"t","partition":0},"transform":{"emit_rows":100}}`)
 	wantAt(t, m, `false`, "truncated") // 13 MB fit
+	c, r := f.dial()                   // the answer is sent as it is; what follows on the connection is in order
+	for range 2 {
+		if _, err := c.Write([]byte(post("/broker/query", `{"source":{"topic":"t","partition":0},"transform":{"emit_rows":100}}`) + get("/health"))); err != nil {
+			t.Fatal(err)
+		}
+		if status, text := answer(t, r, "POST"); status != 200 || !json.Valid([]byte(text)) || len(text) < 13_000_000 {
+			t.Fatalf("%d with %d bytes", status, len(text))
+		}
+		if status, text := answer(t, r, "GET"); status != 200 || text != `{"ok":true}` {
+			t.Fatal(status, text)
+		}
+	}
 	f.call("POST", "/broker/topics/t/produce?partition=0", `{"n":21,"pad":"`+strings.Repeat("x", 7<<20)+`"}`)
 	m = f.query(`{"source":{"topic":"t","partition":0},"transform":{"emit_rows":100}}`)
 	wantAt(t, m, `"output"`, "truncated_by")

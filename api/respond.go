@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"strconv"
 
 	"ayder/internal/timing"
@@ -48,6 +49,28 @@ func (l *loop) finish(c *conn, m *meta, durable int64, r *reply) {
 	home.net.Post(func() { c.deliver(out, closes) })
 }
 
+// finishWhole is finish for an answer with room for its head before its body, which nobody else uses any more: a large one is sent as it is, because
+// copying megabytes would hold up the loop for as many milliseconds.
+func (l *loop) finishWhole(c *conn, m *meta, answer []byte) {
+	r := reply{status: 200, body: answer[headBytesMax:]}
+	if len(r.body) < unreadPageBytes || c.gone() || c.owed > 1 || c.net.Queued() > 0 || m.flags&isHead != 0 {
+		l.finish(c, m, 0, &r)
+		return
+	}
+	head := l.renderHead(l.body[:0], m, 0, &r)
+	l.body = head[:0]
+	if at := headBytesMax - len(head); at >= 0 {
+		answer = answer[at:]
+		copy(answer, head)
+	} else { // whoever configured such origins has time
+		answer = append(bytes.Clone(head), r.body...)
+	}
+	c.rouse()
+	c.net.SetBuffer(answer)
+	l.noteUnread(c, len(r.body))
+	c.answered(m.flags&wantsClose != 0)
+}
+
 // finishError is finish for an error.
 func (l *loop) finishError(c *conn, m *meta, e *Error) {
 	l.body = appendError(l.body[:0], e)
@@ -60,6 +83,15 @@ func (l *loop) finishError(c *conn, m *meta, e *Error) {
 
 // render appends the whole HTTP answer to dst.
 func (l *loop) render(dst []byte, m *meta, durable int64, r *reply) []byte {
+	dst = l.renderHead(dst, m, durable, r)
+	if m.flags&isHead == 0 {
+		dst = append(dst, r.body...)
+	}
+	return dst
+}
+
+// renderHead appends what stands before the body, and counts the answer.
+func (l *loop) renderHead(dst []byte, m *meta, durable int64, r *reply) []byte {
 	l.refreshDate()
 	at := now()
 	dst = append(dst, statusLine(r.status)...)
@@ -80,9 +112,6 @@ func (l *loop) render(dst []byte, m *meta, durable int64, r *reply) []byte {
 		dst = append(dst, "Connection: keep-alive\r\n"...)
 	}
 	dst = append(dst, '\r', '\n')
-	if m.flags&isHead == 0 {
-		dst = append(dst, r.body...)
-	}
 	l.counters.CountRequest(int(m.route), r.status)
 	return dst
 }
