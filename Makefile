@@ -17,7 +17,7 @@ LINT_TOOL := $(GO) tool -modfile=tools/lint.mod
 ARM64_PACKAGES := ./httpparse ./internal/record ./aof ./engine
 
 .DEFAULT_GOAL := help
-.PHONY: help build test race lint fuzz bench cluster verify giouring arm64 golangci clean
+.PHONY: help build test race lint fuzz bench cluster verify release giouring arm64 golangci clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
@@ -56,6 +56,9 @@ cluster: build ## start a cluster of three on this machine; ^C stops it
 
 verify: build lint test giouring ## all that must pass before a change is handed in
 	$(MAKE) fuzz FUZZTIME=3s
+
+release: ## archives, packages and checksums of all targets, in dist
+	$(GO) run ./tools/release -version "$(VERSION)" -revision "$(REVISION)" -out dist
 
 giouring: ## run the tests of everything that touches a ring, over giouring
 	$(GO) test -tags giouring -ldflags=-checklinkname=0 ./internal/uring ./netpoll ./aof
