@@ -207,6 +207,7 @@ func (r *joinRun) exhausted() bool {
 // full tells whether the run has to stop before m; then stoppedBy says why.
 func (r *joinRun) full(m *Message) bool {
 	r.unread += len(m.Value)
+	r.unasked, r.asked = r.unasked+r.asked, 0
 	switch {
 	case r.limits.StateBytes > 0 && r.buf.occupied() > r.limits.StateBytes:
 		r.stoppedBy = "memory"

@@ -54,6 +54,7 @@ type joiner struct {
 	closed  [2]bool // no message of the side will come
 	buf     joinBuffer
 	chain   []int32
+	asked   int  // messages that were asked for their nearest, until somebody sets it back
 	row     pair // that is made
 
 	// emit takes a row, which it must copy. False: it has no room, and the row is as good as not made; the joiner stops where it is and is
@@ -204,6 +205,7 @@ func (j *joiner) decide(slot int32) (againMs int64, ok bool) {
 		top := len(j.chain) - 1
 		last := j.chain[top]
 		nearest := j.nearest(last)
+		j.asked++
 		if nearest == none { // only the first has none: the others are somebody's nearest
 			return math.MinInt64, j.single(last)
 		}

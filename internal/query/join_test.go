@@ -185,6 +185,31 @@ func TestJoinSurvivesATimeOfTheFarFuture(t *testing.T) {
 	}
 }
 
+// TestJoinOfALongChain has each message prefer the next one to the one before, over the whole stream, so that who joins the first hangs on the last.
+// Whoever waits is asked about it all the while.
+func TestJoinOfALongChain(t *testing.T) {
+	const n = 600
+	side := func(odd int) iter.Seq[*Message] {
+		return func(yield func(*Message) bool) {
+			at := uint64(1000)
+			for i := range n {
+				if m := (Message{Offset: uint64(i), TimeMs: at, Value: []byte(`{"k":1}`)}); i%2 == odd && !yield(&m) {
+					return
+				}
+				at += uint64(n - i)
+			}
+			yield(&Message{Offset: n, TimeMs: at + 1<<30, Value: []byte(`{"k":2}`)})
+		}
+	}
+	j := mustJoin(t, "{"+joinSources+fmt.Sprintf(`,"on":{"left_key":"k","right_key":"k"},"window":{"size_ms":%d,"allowed_lateness_ms":%d},"dedupe_once":true,
+		"emit":{"max_rows":1000}}`, n, n*n/4))
+	asked := 0
+	result, err := j.Run(Limits{Expired: func() bool { asked++; return false }}, side(0), side(1))
+	if err != nil || len(result.order) != n/2+1 || asked < 10 {
+		t.Errorf("%v, %d rows, asked %d times", err, len(result.order), asked)
+	}
+}
+
 // TestJoinRowsThatAreTooLarge wants an error where not even one row fits, and what does fit otherwise.
 func TestJoinRowsThatAreTooLarge(t *testing.T) {
 	j := mustJoin(t, "{"+joinSources+`,"on":{"left_key":"k","right_key":"k"}}`)
