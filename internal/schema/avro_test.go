@@ -321,6 +321,26 @@ func TestAvroConfluentIDs(t *testing.T) {
 	}
 }
 
+// A decoder forgets schemas rather than remember any number of them.
+func TestAvroManyWriters(t *testing.T) {
+	pad := strings.Repeat(" ", 200<<10)
+	registry := func(id uint32) (Schema, bool) {
+		return Schema{ID: id, Type: Avro, Text: fmt.Appendf(nil, `{"type":"record","name":"R%d","fields":[{"name":"f%d","type":"int"}]}%s`, id, id, pad)}, true
+	}
+	d := compile(t, &query.Decode{Type: "avro", Encoding: "confluent"}, registry).NewDecoder(nil)
+	for id := range 100 {
+		if err := d.Decode([]byte{0, 0, 0, 0, byte(id), 2}, nil); err != nil {
+			t.Fatal(err)
+		}
+		if got, want := string(d.AppendJSON(nil)), fmt.Sprintf(`{"f%d":1}`, id); got != want {
+			t.Fatalf("got %s, want %s", got, want)
+		}
+	}
+	if n := len(d.(*avroDecoder).writers); n > writersBytesMax/len(pad) {
+		t.Errorf("%d writers are remembered", n)
+	}
+}
+
 func TestAvroDecimals(t *testing.T) {
 	for _, c := range []struct {
 		scale int

@@ -95,14 +95,15 @@ type avroWriter struct {
 
 type avroDecoder struct {
 	*avroFormat
-	paths   *query.PathTree
-	plans   avroPlans
-	given   *avroProgram
-	writers map[uint32]avroWriter
-	walk    avroWalk
-	counter avroWalk
-	anew    []byte
-	taken   *avroType // of the message that was decoded last
+	paths       *query.PathTree
+	plans       avroPlans
+	given       *avroProgram
+	writers     map[uint32]avroWriter
+	writerBytes int // of the texts of those
+	walk        avroWalk
+	counter     avroWalk
+	anew        []byte
+	taken       *avroType // of the message that was decoded last
 }
 
 // Decode implements query.Decoder.
@@ -164,9 +165,10 @@ func (d *avroDecoder) registered(s Schema) (w avroWriter) {
 	if err != nil {
 		w.err = undecodable("schema %d: %v", s.ID, err)
 	}
-	if len(d.writers) >= writersMax {
+	if d.writerBytes += len(s.Text); d.writerBytes > writersBytesMax {
 		clear(d.writers)
 		clear(d.plans)
+		d.writerBytes = len(s.Text)
 	}
 	d.writers[s.ID] = w
 	return w

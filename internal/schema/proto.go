@@ -68,7 +68,7 @@ func parseProto(s Schema) (p *protoSchema, err error) {
 
 // compileProtoText compiles a .proto file.
 func compileProtoText(text string) ([]*descriptorpb.FileDescriptorProto, error) {
-	if err := checkProtoDepth(text); err != nil {
+	if err := checkProtoShape(text); err != nil {
 		return nil, err
 	}
 	compiler := protocompile.Compiler{
@@ -85,11 +85,17 @@ func compileProtoText(text string) ([]*descriptorpb.FileDescriptorProto, error) 
 	return []*descriptorpb.FileDescriptorProto{protoutil.ProtoFromFileDescriptor(files[0])}, nil
 }
 
-// checkProtoDepth refuses a text whose braces and brackets nest deeper than any schema's: compilers recurse.
-func checkProtoDepth(text string) error {
-	depth := 0
+// checkProtoShape refuses texts whose braces and brackets nest deeper than any schema's, because compilers recurse, and those with very
+// long lines: the compiler finds its place in a line by going through it, again and again (256 KiB of names in one line took it 17 s).
+func checkProtoShape(text string) error {
+	depth, line := 0, 0
 	for _, c := range []byte(text) {
+		if line++; line > protoLineBytesMax {
+			return fmt.Errorf("a line of the Protobuf schema is over %d bytes", protoLineBytesMax)
+		}
 		switch c {
+		case '\n':
+			line = 0
 		case '{', '[', '<', '(':
 			if depth++; depth > depthMax {
 				return fmt.Errorf("the Protobuf schema nests over %d levels", depthMax)

@@ -347,7 +347,8 @@ func TestProtoSchemasThatAreRefused(t *testing.T) {
 		{Text: []byte(`syntax = "proto3"; import "google/protobuf/none.proto"; message A {}`)},
 		{Text: []byte(`syntax = "proto3"; message A { B b = 1; }`)},
 		{Text: []byte(`syntax = "proto3"; message A { message X {} } message B { message X {} }`), Message: "X"},
-		{Text: []byte(`syntax = "proto3"; message A {} // ` + strings.Repeat("x", textBytesMax))},
+		{Text: []byte(`syntax = "proto3"; message A {} // ` + strings.Repeat("x\n//", textBytesMax/4))},
+		{Text: []byte(`syntax = "proto3"; message A {} //` + strings.Repeat(" ", 10_000))},
 		{DescriptorSet: []byte("nonsense")},
 		{DescriptorSet: []byte{}, Text: nil},
 	} {
@@ -362,18 +363,22 @@ func TestProtoSchemasThatAreRefused(t *testing.T) {
 
 // The largest schemas compile; nothing here is timed, but what took minutes would be seen.
 func TestProtoLargeSchemas(t *testing.T) {
-	var fields, messages, ladder strings.Builder
+	var fields, messages, names, ladder strings.Builder
 	for i := 1; fields.Len() < textBytesMax-100; i++ {
-		fmt.Fprintf(&fields, "int32 f%d=%d;", i, i+20_000)
+		fmt.Fprintf(&fields, "int32 f%d=%d;\n", i, i+20_000)
 	}
 	for i := 1; messages.Len() < textBytesMax-100; i++ {
-		fmt.Fprintf(&messages, "message M%d{M1 a=1;}", i)
+		fmt.Fprintf(&messages, "message M%d{M1 a=1;}\n", i)
 	}
 	for i := range 30 {
 		fmt.Fprintf(&ladder, "message A%d{A%d a=1;", i, i)
 	}
+	names.WriteString("reserved \"a\"")
+	for i := 1; names.Len() < textBytesMax-100; i++ {
+		fmt.Fprintf(&names, ",\n\"a%d\"", i)
+	}
 	for _, text := range []string{
-		"message A{" + fields.String() + "}", messages.String(), ladder.String() + strings.Repeat("}", 30),
+		"message A{" + names.String() + ";}", "message A{" + fields.String() + "}", messages.String(), ladder.String() + strings.Repeat("}", 30),
 	} {
 		if err := Check(Schema{Type: Proto, Text: []byte(`syntax="proto3";` + text)}); err != nil {
 			t.Errorf("%.40s: %v", text, err)

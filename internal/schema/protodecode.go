@@ -90,14 +90,15 @@ type protoKey struct {
 
 type protoDecoder struct {
 	*protoFormat
-	paths    *query.PathTree
-	usual    protoProgram
-	programs map[protoKey]protoProgram
-	walk     protoWalk
-	tree     protoTree
-	taken    protoProgram
-	message  []byte               // that was decoded last,
-	made     protoreflect.Message // and what the library made of it, if it was asked to
+	paths       *query.PathTree
+	usual       protoProgram
+	programs    map[protoKey]protoProgram
+	writerBytes int // of the schemas that those were made of
+	walk        protoWalk
+	tree        protoTree
+	taken       protoProgram
+	message     []byte               // that was decoded last,
+	made        protoreflect.Message // and what the library made of it, if it was asked to
 }
 
 // program belongs to the decoder, because plans remember where walks were.
@@ -200,9 +201,6 @@ func (d *protoDecoder) confluent(b []byte) (p protoProgram, rest []byte, err err
 		if p, err = d.named(id, indexes); err != nil {
 			return p, nil, err
 		}
-		if len(d.programs) >= writersMax {
-			clear(d.programs)
-		}
 		d.programs[key] = p
 	}
 	return p, rest, nil
@@ -215,6 +213,10 @@ func (d *protoDecoder) named(id uint32, indexes []int) (p protoProgram, err erro
 	switch {
 	case found && s.Type == Proto:
 		s.Message = ""
+		if d.writerBytes += len(s.Text) + len(s.DescriptorSet); d.writerBytes > writersBytesMax {
+			clear(d.programs)
+			d.writerBytes = len(s.Text) + len(s.DescriptorSet)
+		}
 		if writer, err = parseProto(s); err != nil {
 			return p, undecodable("schema %d: %v", id, err)
 		}
