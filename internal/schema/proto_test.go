@@ -300,6 +300,26 @@ func TestProtoConfluentMessages(t *testing.T) {
 	}
 }
 
+// A schema is compiled once, also if none of its messages is what is wanted.
+func TestProtoWritersAreCompiledOnce(t *testing.T) {
+	asked := 0
+	registry := func(id uint32) (Schema, bool) {
+		asked++
+		return Schema{ID: id, Type: Proto, Text: []byte(`syntax = "proto3"; message A { int32 a = 1; }`)}, true
+	}
+	d := compile(t, &query.Decode{Type: "proto", Encoding: "confluent", Message: "B"}, registry).NewDecoder(nil)
+	for range 10 {
+		for _, message := range []string{"\x00\x00\x00\x00\x01\x00\x08\x05", "\x00\x00\x00\x00\x01\x02\x10\x08\x05"} {
+			if err := d.Decode([]byte(message), nil); !errors.Is(err, query.ErrUndecodable) {
+				t.Fatal(err)
+			}
+		}
+	}
+	if asked != 1 {
+		t.Errorf("compiled %d times", asked)
+	}
+}
+
 func TestProtoEditions(t *testing.T) {
 	text := `edition = "2023"; message E { int32 a = 1; int32 b = 2 [features.field_presence = IMPLICIT]; E c = 3 [features.message_encoding = DELIMITED]; }`
 	f := compile(t, &query.Decode{Type: "proto", SchemaText: text}, none)

@@ -68,7 +68,7 @@ func newProtoType(s *protoSchema, desc protoreflect.MessageDescriptor) *protoTyp
 
 // NewDecoder implements query.Format.
 func (f *protoFormat) NewDecoder(paths []query.Path) query.Decoder {
-	d := &protoDecoder{protoFormat: f, paths: query.NewPathTree(paths), programs: map[protoKey]protoProgram{}}
+	d := &protoDecoder{protoFormat: f, paths: query.NewPathTree(paths), programs: map[protoKey]protoProgram{}, writers: map[uint32]*protoSchema{}}
 	d.walk.defaults = f.defaults
 	if f.given != nil {
 		d.usual = d.program(f.given)
@@ -93,7 +93,8 @@ type protoDecoder struct {
 	paths       *query.PathTree
 	usual       protoProgram
 	programs    map[protoKey]protoProgram
-	writerBytes int // of the schemas that those were made of
+	writers     map[uint32]*protoSchema // registered ones, also those of which no message is wanted: compiling takes long
+	writerBytes int                     // of those
 	walk        protoWalk
 	tree        protoTree
 	taken       protoProgram
@@ -208,26 +209,42 @@ func (d *protoDecoder) confluent(b []byte) (p protoProgram, rest []byte, err err
 
 // named makes the program for messages with such a header.
 func (d *protoDecoder) named(id uint32, indexes []int) (p protoProgram, err error) {
-	writer := d.reader
-	s, found := d.lookup(id)
-	switch {
-	case found && s.Type == Proto:
-		s.Message = ""
-		if d.writerBytes += len(s.Text) + len(s.DescriptorSet); d.writerBytes > writersBytesMax {
-			clear(d.programs)
-			d.writerBytes = len(s.Text) + len(s.DescriptorSet)
-		}
-		if writer, err = parseProto(s); err != nil {
-			return p, undecodable("schema %d: %v", id, err)
-		}
-	case d.strict || writer == nil:
-		return p, undecodable("there is no Protobuf schema %d", id)
+	writer, err := d.writer(id)
+	if err != nil {
+		return p, err
 	}
 	written, ok := writer.indexed(indexes)
 	if !ok {
 		return p, undecodable("schema %d has no message %v", id, indexes)
 	}
 	return d.readAs(writer, written)
+}
+
+// writer is the schema with that id, or the reader's where messages of other registries are taken.
+func (d *protoDecoder) writer(id uint32) (*protoSchema, error) {
+	if w := d.writers[id]; w != nil {
+		return w, nil
+	}
+	s, found := d.lookup(id)
+	switch {
+	case found && s.Type == Proto:
+	case d.strict || d.reader == nil:
+		return nil, undecodable("there is no Protobuf schema %d", id)
+	default:
+		return d.reader, nil
+	}
+	s.Message = ""
+	w, err := parseProto(s)
+	if err != nil {
+		return nil, undecodable("schema %d: %v", id, err)
+	}
+	if d.writerBytes += len(s.Text) + len(s.DescriptorSet); d.writerBytes > writersBytesMax {
+		clear(d.programs)
+		clear(d.writers)
+		d.writerBytes = len(s.Text) + len(s.DescriptorSet)
+	}
+	d.writers[id] = w
+	return w, nil
 }
 
 // readAs makes the program for a message of a writer: by the reader's message of that name, or as it was written.
