@@ -37,10 +37,11 @@ func fullSample() *Sample {
 		Keys:        7,
 		RocketBytes: 262144,
 		GroupLags:   []GroupLag{{"g", "orders", 1, 7}}, GroupLagsTotal: 4,
-		Queries: Queries{Running: 1, Waiting: 2, Ended: 3, Refused: 4, Scanned: 5, WorkedNs: 6_500_000_000},
-		Network: Network{Conns: 12, ConnsAccepted: 100, ConnsRefused: 1, BytesReceived: 4096, BytesSent: 8192},
-		Log:     Log{LastIndex: 20, DurableIndex: 18, DiskBytes: 64 << 20, FreeBytes: 3 << 20, SizeBytes: 4 << 20},
-		Backend: "uring", BackendReason: "io_uring works here", Ready: true,
+		Queries:   Queries{Running: 1, Waiting: 2, Ended: 3, Refused: 4, Scanned: 5, WorkedNs: 6_500_000_000},
+		Pipelines: []Pipeline{{Name: "p", State: "running", Lag: 8, Rows: 9}, {Name: "q", State: "failed"}},
+		Network:   Network{Conns: 12, ConnsAccepted: 100, ConnsRefused: 1, BytesReceived: 4096, BytesSent: 8192},
+		Log:       Log{LastIndex: 20, DurableIndex: 18, DiskBytes: 64 << 20, FreeBytes: 3 << 20, SizeBytes: 4 << 20},
+		Backend:   "uring", BackendReason: "io_uring works here", Ready: true,
 	}
 	for i, c := range s.Counters {
 		c.CountRequest(0, 200)
@@ -122,6 +123,10 @@ func TestRenderedSeries(t *testing.T) {
 		"ayder_queries_refused_total 4\n",
 		"ayder_query_messages_scanned_total 5\n",
 		"ayder_query_seconds_total 6.5\n",
+		`ayder_pipeline_lag_messages{pipeline="p"} 8`,
+		`ayder_pipeline_rows{pipeline="p"} 9`,
+		`ayder_pipeline_failed{pipeline="p"} 0`,
+		`ayder_pipeline_failed{pipeline="q"} 1`,
 		"ayder_partitions 2\n",
 		"ayder_partitions_omitted 0\n",
 		`ayder_partition_earliest_offset{partition="0",topic="orders"} 5`,
