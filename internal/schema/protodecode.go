@@ -68,7 +68,7 @@ func newProtoType(s *protoSchema, desc protoreflect.MessageDescriptor) *protoTyp
 
 // NewDecoder implements query.Format.
 func (f *protoFormat) NewDecoder(paths []query.Path) query.Decoder {
-	d := &protoDecoder{protoFormat: f, paths: query.NewPathTree(paths), programs: map[protoKey]protoProgram{}, writers: map[uint32]*protoSchema{}}
+	d := &protoDecoder{protoFormat: f, paths: query.NewPathTree(paths), programs: map[protoKey]protoProgram{}, writers: map[uint32]*protoSchema{}, tables: map[*protoSchema]protoTables{}}
 	d.walk.defaults = f.defaults
 	if f.given != nil {
 		d.usual = d.program(f.given)
@@ -84,8 +84,8 @@ type protoProgram struct {
 
 // protoKey is what Confluent's header says.
 type protoKey struct {
-	id      uint32
-	indexes string
+	id   uint32
+	name protoreflect.FullName
 }
 
 type protoDecoder struct {
@@ -95,6 +95,7 @@ type protoDecoder struct {
 	programs    map[protoKey]protoProgram
 	writers     map[uint32]*protoSchema // registered ones, also those of which no message is wanted: compiling takes long
 	writerBytes int                     // of those
+	tables      map[*protoSchema]protoTables
 	walk        protoWalk
 	tree        protoTree
 	taken       protoProgram
@@ -195,29 +196,32 @@ func (d *protoDecoder) confluent(b []byte) (p protoProgram, rest []byte, err err
 	if n < 0 {
 		return p, nil, undecodable("no message indexes behind the schema id")
 	}
-	key := protoKey{id, string(rest[:n])}
-	rest = rest[n:]
-	p, ok := d.programs[key]
+	writer, err := d.writer(id)
+	if err != nil {
+		return p, nil, err
+	}
+	written, ok := writer.indexed(indexes)
 	if !ok {
-		if p, err = d.named(id, indexes); err != nil {
+		return p, nil, undecodable("schema %d has no message %v", id, indexes)
+	}
+	key := protoKey{id, written.FullName()}
+	if p, ok = d.programs[key]; !ok {
+		if p, err = d.readAs(writer, written); err != nil {
 			return p, nil, err
 		}
 		d.programs[key] = p
 	}
-	return p, rest, nil
+	return p, rest[n:], nil
 }
 
-// named makes the program for messages with such a header.
-func (d *protoDecoder) named(id uint32, indexes []int) (p protoProgram, err error) {
-	writer, err := d.writer(id)
-	if err != nil {
-		return p, err
+// typeOf is newProtoType with tables that the messages of a schema share in this decoder.
+func (d *protoDecoder) typeOf(s *protoSchema, desc protoreflect.MessageDescriptor) *protoType {
+	tables := d.tables[s]
+	if tables == nil {
+		tables = protoTables{}
+		d.tables[s] = tables
 	}
-	written, ok := writer.indexed(indexes)
-	if !ok {
-		return p, undecodable("schema %d has no message %v", id, indexes)
-	}
-	return d.readAs(writer, written)
+	return &protoType{table: tables.of(desc), tables: tables, types: s.types}
 }
 
 // writer is the schema with that id, or the reader's where messages of other registries are taken.
@@ -241,6 +245,7 @@ func (d *protoDecoder) writer(id uint32) (*protoSchema, error) {
 	if d.writerBytes += len(s.Text) + len(s.DescriptorSet); d.writerBytes > writersBytesMax {
 		clear(d.programs)
 		clear(d.writers)
+		clear(d.tables)
 		d.writerBytes = len(s.Text) + len(s.DescriptorSet)
 	}
 	d.writers[id] = w
@@ -256,13 +261,13 @@ func (d *protoDecoder) readAs(writer *protoSchema, written protoreflect.MessageD
 	case d.given != nil:
 		return d.usual, nil
 	case d.reader == nil:
-		return d.program(newProtoType(writer, written)), nil
+		return d.program(d.typeOf(writer, written)), nil
 	default:
 		read, err := d.reader.choose(name)
 		if err != nil {
 			return p, undecodable("it is a message %s", name)
 		}
-		return d.program(newProtoType(d.reader, read)), nil
+		return d.program(d.typeOf(d.reader, read)), nil
 	}
 }
 
