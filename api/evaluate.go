@@ -39,6 +39,8 @@ type task struct {
 	follower bool
 	inputs   []input // by source
 	deadline int64
+	paused   int64       // when the last pause ended, 0: there was none
+	appended uint64      // messages that producers had brought by then
 	told     bool        // the connection was told that the answer takes its time
 	gone     atomic.Bool // the client has; set by its loop
 }
@@ -178,7 +180,7 @@ func (t *task) limits() query.Limits {
 
 // scan is the way through the messages of a source.
 func (t *task) scan(source int, w *worker) *scan {
-	return &scan{input: &t.inputs[source], engine: t.home.server.options.Engine, reader: w.readers[source], page: &w.pages[source]}
+	return &scan{input: &t.inputs[source], engine: t.home.server.options.Engine, reader: w.readers[source], page: &w.pages[source], pause: t.pause}
 }
 
 // format makes the format that a source asks for; name is what the request calls the source.

@@ -80,21 +80,24 @@ const (
 
 // Limits of queries and joins.
 const (
-	queriesQueuedMax   = 32               // queries that wait for a worker
-	queryBodyMax       = 1 << 20          // the body of a request, with its schemas, in bytes
-	queryInlineBytes   = 4 << 10          // a larger body is read by a worker
-	queryTimeMax       = 30 * time.Second // from the request's arrival to its answer
-	queryPatience      = time.Second      // after which whoever has ended its sending side is taken to have gone
-	queryStateBytesMax = 64 << 20         // what an evaluation remembers
-	queryOutputMax     = 16 << 20         // bytes of rows, and of aggregates, in an answer
-	scanPageMessages   = 1024             // messages that a scan copies at a time
-	scanTurnMessages   = 256              // the same where several partitions are read in turns
-	scanTurns          = 8                // turns that each of them has at least, of the messages that are asked for
-	scanPageBytes      = 512 << 10        // after which it copies no further one
-	scanKeptBytes      = 4 << 20          // memory that a page keeps
-	mergeAheadMessages = 16               // messages of a partition whose times say where its next one belongs among the others'
-	mergePageMessages  = 64               // messages that a merge copies at a time, at least
-	mergePagesBytes    = 4 << 20          // bytes of messages after which a merge copies no more, over all partitions
+	queriesQueuedMax   = 32                     // queries that wait for a worker
+	queryBodyMax       = 1 << 20                // the body of a request, with its schemas, in bytes
+	queryInlineBytes   = 4 << 10                // a larger body is read by a worker
+	queryTimeMax       = 30 * time.Second       // from the request's arrival to its answer
+	queryPatience      = time.Second            // after which whoever has ended its sending side is taken to have gone
+	queryStateBytesMax = 64 << 20               // what an evaluation remembers
+	queryOutputMax     = 16 << 20               // bytes of rows, and of aggregates, in an answer
+	paceEvery          = 500 * time.Microsecond // of work, after which an evaluation rests if producers are at work
+	paceRest           = 3                      // times as long as it has worked,
+	paceRestMax        = 20 * time.Millisecond  // at most
+	scanPageMessages   = 1024                   // messages that a scan copies at a time
+	scanTurnMessages   = 256                    // the same where several partitions are read in turns
+	scanTurns          = 8                      // turns that each of them has at least, of the messages that are asked for
+	scanPageBytes      = 512 << 10              // after which it copies no further one
+	scanKeptBytes      = 4 << 20                // memory that a page keeps
+	mergeAheadMessages = 16                     // messages of a partition whose times say where its next one belongs among the others'
+	mergePageMessages  = 64                     // messages that a merge copies at a time, at least
+	mergePagesBytes    = 4 << 20                // bytes of messages after which a merge copies no more, over all partitions
 )
 
 // Limits of pipelines.

@@ -366,3 +366,64 @@ func TestQueryStopsInTime(t *testing.T) {
 		t.Errorf("%d messages in %d steps", offset, steps)
 	}
 }
+
+// TestBadQueries has bodies that are no requests, small ones that the loop reads and large ones that are read elsewhere.
+func TestBadQueries(t *testing.T) {
+	f := badInputFixture(t)
+	padding := strings.Repeat(" ", queryInlineBytes)
+	for _, path := range []string{"/broker/query", "/broker/join"} {
+		for body, code := range map[string]string{
+			"": "bad_json", " ": "bad_json", "{": "bad_json", "{]": "bad_json", "[]": "bad_json", `"t"`: "bad_json", "1": "bad_json", "null": "bad_json", `{} {}`: "bad_json", "\xff": "bad_json",
+			strings.Repeat(`{"a":`, 60_000) + "1" + strings.Repeat("}", 60_000): "", strings.Repeat("[", 60_000): "", `{"nope":1}`: "unknown_field", `{"Source":{}}`: "unknown_field",
+			`{}`: "bad_query",
+		} {
+			for _, text := range []string{body, padding + body} {
+				r := f.refused("POST", path, text)
+				if r.status != 400 || code != "" && r.code != code {
+					t.Errorf("%s %.60q: %+v", path, body, r)
+				}
+			}
+		}
+		f.refused("POST", path, strings.Repeat(" ", queryBodyMax+1)).want(t, path, 413, "body_too_large", "1048576")
+		f.refused("POST", path, "x", "Content-Encoding", "gzip").want(t, path, 415, "unsupported_encoding", "gzip")
+		for _, ms := range []string{"0", "30001", "600000"} {
+			f.refused("POST", path+"?timeout_ms="+ms, goodBodies[path]).want(t, path, 400, "bad_parameter", "30000")
+		}
+	}
+	for body, part := range map[string]string{
+		`{"source":{"topic":"t","limit":0}}`:                                           "source.limit",
+		`{"source":{"topic":"t","limit":100001}}`:                                      "source.limit",
+		`{"source":{"topic":"t"},"filter":[{"field":"a","op":"like","value":1}]}`:      "filter[0]",
+		`{"source":{"topic":"t"},"filter":[{"any":[{"field":"a","op":"eq"}]}]}`:        "filter[0].any[0]",
+		`{"source":{"topic":"t"},"window":{"type":"sliding","size_ms":1}}`:             "window.type",
+		`{"source":{"topic":"t"},"aggregate":{"measures":[{"op":"median"}]}}`:          "measures[0].op",
+		`{"source":{"topic":"t"},"transform":{"emit_rows":-1}}`:                        "transform.emit_rows",
+		`{"source":{"topic":"t","offset":0,"offsets":{"0":0}}}`:                        "offsets",
+		`{"source":{"topic":"t","offsets":{"x":0}}}`:                                   "offsets",
+		`{"source":{"topic":"t","decode":{"type":"xml"}}}`:                             "decode.type",
+		`{"source":{"topic":"t"},"aggregate":{"group_by":["a"]}}`:                      "aggregate.measures",
+		`{"source":{"topic":"t"},"aggregate":{"measures":[{"op":"sum"}]}}`:             "measures[0].field",
+		`{"source":{"topic":"t"},"window":{"type":"hopping","size_ms":1000}}`:          "window",
+		`{"source":{"topic":"t"},"filter":[{"field":"a..b","op":"eq","value":1}]}`:     "filter[0].field",
+		`{"source":{"topic":"t"},"filter":[{"field":"a","op":"in","value":"scalar"}]}`: "filter[0].value",
+	} {
+		f.refused("POST", "/broker/query", body).want(t, body, 400, "bad_query", part)
+	}
+	if f.server.workers.ended.Load() != 0 {
+		t.Error("a worker was asked")
+	}
+}
+
+// TestQuerySumThatFitsNothing answers 422 and names the group.
+func TestQuerySumThatFitsNothing(t *testing.T) {
+	f := newFixture(t, "auto")
+	f.call("POST", "/broker/topics", `{"name":"t","partitions":1}`)
+	f.produceTo("t", 0, `{"g":"a","n":18446744073709551615}`, `{"g":"b","n":9223372036854775807}`, `{"g":"b","n":1}`)
+	q := `{"source":{"topic":"t"},"aggregate":{"group_by":["g"],"measures":[{"op":"sum","field":"n","as":"total"}]}}`
+	_, text, _ := f.raw("POST", "/broker/query", q)
+	if !strings.Contains(string(text), `"total":18446744073709551615}`) || !strings.Contains(string(text), `"total":9223372036854775808}`) {
+		t.Errorf("sums are not exact: %s", text)
+	}
+	f.produceTo("t", 0, `{"g":"a","n":1}`)
+	f.refused("POST", "/broker/query", q).want(t, "overflow", 422, "sum_overflow", `g=a`)
+}

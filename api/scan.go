@@ -39,7 +39,8 @@ type scan struct {
 	engine *engine.Engine
 	reader Reader
 	page   *scanPage
-	err    error // why the messages ended early
+	pause  func() // called before a page is read, may be nil
+	err    error  // why the messages ended early
 }
 
 // all yields the messages. Each is valid until the next is asked for.
@@ -80,6 +81,9 @@ func (s *scan) show(at *extent, m *query.Message, yield func(*query.Message) boo
 
 // fill adds to a page until it has so many messages or bytes; nothing is added at the end of the extent only.
 func (s *scan) fill(p *scanPage, at *extent, most, mostBytes int) error {
+	if s.pause != nil {
+		s.pause()
+	}
 	for had := len(p.messages); len(p.messages) == had && at.next < at.end; {
 		_, err := s.reader.Read(at.stream, at.next, at.end, true, func(sec record.Section) bool { return p.add(at, &sec, most, mostBytes) })
 		if err != nil {

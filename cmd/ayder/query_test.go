@@ -311,12 +311,25 @@ func TestClientQueries(t *testing.T) {
 			t.Errorf("schema %s: %s", id, out)
 		}
 	}
+	mustAsk(t, s.Addr, "", "topic", "create", "rows", "--partitions", "1")
+	mustAsk(t, s.Addr, `{"name":"large","query":{"source":{"topic":"orders"},"filter":[{"field":"amount","op":"gt","value":20}],"transform":{"left_fields":["id"]}},"into":"rows"}`, "pipeline", "create", "-")
+	deadline(t, "the pipeline has come to the end", func() bool {
+		return strings.Contains(mustAsk(t, s.Addr, "", "pipeline", "describe", "large"), `"rows":3`)
+	})
+	if out := mustAsk(t, s.Addr, "", "consume", "rows"); out != `{"id":1}`+"\n"+`{"id":4}`+"\n"+`{"id":6}`+"\n" {
+		t.Errorf("the pipeline wrote %s", out)
+	}
+	if out := mustAsk(t, s.Addr, "", "pipeline", "list"); !strings.Contains(out, `"large"`) {
+		t.Errorf("list: %s", out)
+	}
+	mustAsk(t, s.Addr, "", "pipeline", "delete", "large")
 	for _, c := range []struct {
 		code  int
 		input string
 		args  []string
 	}{
 		{4, "", []string{"schema", "get", "9"}},
+		{4, "", []string{"pipeline", "describe", "large"}},
 		{2, "", []string{"schema", "get", "x"}},
 		{1, "nonsense", []string{"schema", "add", "-", "--type", "avro"}},
 		{2, "nonsense", []string{"schema", "add", "-", "--type", "xml"}},
