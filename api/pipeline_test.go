@@ -248,10 +248,7 @@ func TestPipelineBeginsWhereTheGroupWas(t *testing.T) {
 	f.log.set(func(m *memLog) { m.damage, m.cold = nil, false })
 	f.caughtUp("p")
 	values, _, _ := f.stored("out", 0)
-	var got, want []string
-	for _, v := range values {
-		got = append(got, v)
-	}
+	got, want := values, []string(nil)
 	for _, n := range []int{4, 5, 6, 7, 8, 9, 107, 108, 109, 210, 211} {
 		want = append(want, fmt.Sprintf(`{"n":%d}`, n))
 	}
