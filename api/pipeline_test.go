@@ -374,6 +374,34 @@ func TestPipelineLosesWhatRetentionTakes(t *testing.T) {
 	waitFor(t, "the rest was read", func() bool { m := f.describePipe("p"); return m["rows"] == 30.0 && m["lost"] == 70.0 })
 }
 
+// A full disk holds a step up, and is said; when there is space it is written.
+func TestPipelineWaitsForSpace(t *testing.T) {
+	f := newFixture(t, "auto", func(o *Options) { o.QueryWorkers = 1 })
+	f.call("POST", "/broker/topics", `{"name":"in","partitions":1}`)
+	f.pipeline("p", `"query":{"source":{"topic":"in"}}`, "out")
+	entered, leave := make(chan struct{}), make(chan struct{})
+	f.server.pipers.add(func(*worker) { close(entered); <-leave })
+	<-entered
+	f.produceTo("in", 0, numbered(0, 10)...)
+	f.log.set(func(m *memLog) { m.refusal = ErrNoSpace })
+	close(leave)
+	waitFor(t, "it waits", func() bool {
+		m := f.describePipe("p")
+		return m["state"] == "waiting" && m["reason"] == errNoSpace.Message
+	})
+	f.log.set(func(m *memLog) { m.refusal = nil })
+	wantAt(t, f.caughtUp("p"), `10`, "rows")
+	// A log that has stopped ends it, and the server goes on reading.
+	f.log.set(func(m *memLog) { m.failure = fmt.Errorf("as a test") })
+	f.call("POST", "/broker/topics/in/produce?partition=0", `{"n":10}`)
+	m := f.describePipe("p")
+	wantAt(t, m, `10`, "rows")
+	wantAt(t, m, `"waiting"`, "state")
+	if m["reason"] != errStorage.Message {
+		t.Error(m["reason"])
+	}
+}
+
 // A run that is thrown away at any time is followed by one that goes on exactly there: steps are refused, workers come back to nothing, and the
 // rows are those of one that was left alone.
 func TestPipelineIsTakenUpAgain(t *testing.T) {

@@ -48,6 +48,8 @@ func (l *loop) pipeStatus(of *engine.Pipeline) pipeStatus {
 	switch p := l.pipes[of.ID()]; {
 	case !l.leading():
 		s.reason = "this node does not lead"
+	case l.failed != nil:
+		s.reason = errStorage.Message
 	case p != nil:
 		s.state, s.reason = p.state, p.reason
 	}

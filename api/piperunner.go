@@ -253,7 +253,7 @@ func (p *pipe) write() (done bool) {
 	case err == errStall:
 		return false
 	case errors.Is(err, errNoSpace):
-		p.reason = errNoSpace.Message
+		p.state, p.reason = pipeWaiting, errNoSpace.Message
 		return false
 	case err == ErrNotLeader, errors.Is(err, errStorage):
 		p.wait("")
@@ -271,7 +271,7 @@ func (p *pipe) write() (done bool) {
 	default:
 		c.messages += len(step.rows)
 		l.counters.MessagesAppended.Add(uint64(len(step.rows)))
-		p.step, p.reason = nil, ""
+		p.step, p.state, p.reason = nil, pipeRunning, ""
 		p.start()
 	}
 	return true
