@@ -40,7 +40,7 @@ type task struct {
 	inputs   []input // by source
 	deadline int64
 	paused   int64       // when the last pause ended, 0: there was none
-	appended uint64      // messages that producers had brought by then
+	produced uint64      // messages that producers had brought by then
 	told     bool        // the connection was told that the answer takes its time
 	gone     atomic.Bool // the client has; set by its loop
 }

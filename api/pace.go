@@ -2,7 +2,8 @@ package api
 
 import "time"
 
-// Pace: while producers are at work, an evaluation rests between pages, three times as long as it has worked.
+// Pace: while producers are at work, an evaluation rests between pages, and a worker between steps of pipelines, three times as long as
+// it has worked.
 //
 // Being the least urgent is not enough where the log is on a disk: a processor that never rests makes the disk's completions late, by up to
 // tens of milliseconds, whoever it works for (docs/decisions/0015-queries-beside-producers.md). Rests as short as a page's work put
@@ -14,17 +15,23 @@ func (t *task) pause() {
 	if t.paused != 0 && at-t.paused < int64(paceEvery) {
 		return
 	}
-	appended := t.home.server.appended()
-	if t.paused != 0 && appended != t.appended {
-		time.Sleep(min(time.Duration(at-t.paused)*paceRest, paceRestMax))
+	if t.paused != 0 {
+		t.home.server.rest(at-t.paused, t.produced)
 	}
-	t.paused, t.appended = now(), appended
+	t.paused, t.produced = now(), t.home.server.produced()
 }
 
-// appended is how many messages producers have brought.
-func (s *Server) appended() (n uint64) {
+// rest is called by a worker that has worked for so long, when producers had brought so many messages at its beginning.
+func (s *Server) rest(workedNs int64, produced uint64) {
+	if s.produced() != produced {
+		time.Sleep(min(time.Duration(workedNs)*paceRest, paceRestMax))
+	}
+}
+
+// produced is how many messages producers have brought; what pipelines write is not counted, or they would hold themselves up.
+func (s *Server) produced() (n uint64) {
 	for _, l := range s.loops {
-		n += l.counters.MessagesAppended.Load()
+		n += l.counters.MessagesAppended.Load() - l.counters.MessagesPiped.Load()
 	}
 	return n
 }

@@ -187,8 +187,10 @@ func (p *pipe) start() {
 	run := p.run
 	p.busy, p.woken = true, false
 	ok := l.server.pipers.add(func(w *worker) {
+		began, produced := now(), l.server.produced()
 		step, more, err := run.work(w)
 		l.net.Post(func() { p.worked(run, step, more, err) })
+		l.server.rest(now()-began, produced)
 	})
 	if !ok {
 		p.busy = false // it is tended again
@@ -270,6 +272,7 @@ func (p *pipe) write() (done bool) {
 		p.wait(err.Error())
 	default:
 		c.messages += len(step.rows)
+		l.counters.MessagesPiped.Add(uint64(len(step.rows)))
 		l.counters.MessagesAppended.Add(uint64(len(step.rows)))
 		p.step, p.state, p.reason = nil, pipeRunning, ""
 		p.start()

@@ -14,6 +14,7 @@ type Counters struct {
 	_ [cacheLineBytes]byte
 
 	MessagesAppended atomic.Uint64 // messages accepted into a batch
+	MessagesPiped    atomic.Uint64 // those of them that pipelines wrote
 	BytesAppended    atomic.Uint64 // their values and keys
 	MessagesConsumed atomic.Uint64 // messages handed to consumers
 	BytesConsumed    atomic.Uint64 // their values and keys
