@@ -92,13 +92,7 @@ func (l *loop) parseElsewhere(x *exchange, parse func(body []byte) (evaluation, 
 	ok := l.server.readers.add(func(Reader) {
 		var err error
 		c.evaluation, err = parse(c.body)
-		l.net.Post(func() {
-			if err != nil {
-				l.finishError(c.conn, &c.meta, asError(queryError(err)))
-				return
-			}
-			l.resume(c)
-		})
+		l.goOn(c, queryError(err))
 	})
 	if !ok {
 		return reply{}, errOverloaded

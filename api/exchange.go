@@ -91,6 +91,17 @@ func (l *loop) resume(x *exchange) {
 	}
 }
 
+// goOn resumes a clone once what it lacked is there, or answers why that cannot be had. Any goroutine.
+func (l *loop) goOn(x *exchange, err error) {
+	l.net.Post(func() {
+		if err != nil {
+			l.finishError(x.conn, &x.meta, asError(err))
+			return
+		}
+		l.resume(x)
+	})
+}
+
 // forward runs x on the loop that owns what it needs. The answer comes back by itself.
 func (l *loop) forward(owner int, x *exchange) (reply, error) {
 	l.exclude(x.conn)

@@ -98,13 +98,7 @@ func (l *loop) readLinesElsewhere(x *exchange) (reply, error) {
 	ok := l.server.readers.add(func(Reader) {
 		found, err := readLines(c.body, envelope)
 		c.lines = found
-		l.net.Post(func() {
-			if err != nil {
-				l.finishError(c.conn, &c.meta, asError(err))
-				return
-			}
-			l.resume(c)
-		})
+		l.goOn(c, err)
 	})
 	if !ok {
 		return reply{}, errOverloaded

@@ -195,15 +195,9 @@ func appendPipelineCreated(b []byte, p *engine.Pipeline) []byte {
 func (l *loop) readPipelineElsewhere(x *exchange) (reply, error) {
 	c := x.cloned()
 	ok := l.server.pipers.add(func(*worker) {
-		call, err := readPipeline(c.body, l.server.schemaByID)
-		l.net.Post(func() {
-			if err != nil {
-				l.finishError(c.conn, &c.meta, asError(err))
-				return
-			}
-			c.pipeline = call
-			l.resume(c)
-		})
+		var err error
+		c.pipeline, err = readPipeline(c.body, l.server.schemaByID)
+		l.goOn(c, err)
 	})
 	if !ok {
 		return reply{}, errOverloaded

@@ -81,13 +81,7 @@ func (l *loop) readSchemaElsewhere(x *exchange) (reply, error) {
 		} else {
 			c.schema, err = readSchema(c.body)
 		}
-		l.net.Post(func() {
-			if err != nil {
-				l.finishError(c.conn, &c.meta, asError(err))
-				return
-			}
-			l.resume(c)
-		})
+		l.goOn(c, err)
 	})
 	if !ok {
 		return reply{}, errOverloaded.with("too many queries are waiting; try again")

@@ -38,9 +38,7 @@ func TestImageServesFromAnEmptyRoot(t *testing.T) {
 	}
 	addr := freeAddr(t)
 	environment := []string{"AYDER_LISTEN=" + addr, "RF_BEARER_TOKENS=dev", "AYDER_SERVER=http://" + addr}
-	for _, m := range regexp.MustCompile(`AYDER_DATA_DIR=\S+`).FindAllString(string(text), -1) {
-		environment = append(environment, m)
-	}
+	environment = append(environment, regexp.MustCompile(`AYDER_DATA_DIR=\S+`).FindAllString(string(text), -1)...)
 	command := func(args ...string) *exec.Cmd {
 		cmd := exec.CommandContext(t.Context(), "/ayder", args...)
 		cmd.Env, cmd.Dir = environment, "/"

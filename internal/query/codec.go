@@ -88,12 +88,23 @@ func (r *stateReader) u64() uint64 {
 
 func (r *stateReader) uvarint() uint64 {
 	v, n := binary.Uvarint(r.left)
+	r.skip(n)
+	return v
+}
+
+func (r *stateReader) varint() int64 {
+	v, n := binary.Varint(r.left)
+	r.skip(n)
+	return v
+}
+
+// skip passes over what encoding/binary has read; its n is 0 or negative where there is no number.
+func (r *stateReader) skip(n int) {
 	if n <= 0 {
 		r.failed, r.left = true, nil
-		return 0
+		return
 	}
 	r.left = r.left[n:]
-	return v
 }
 
 func (r *stateReader) bool() bool {

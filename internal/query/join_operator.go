@@ -194,16 +194,6 @@ func (o *joinOperator) isKey(side uint8, key []byte) bool {
 
 func inTime(ms int64) bool { return ms >= -timeMsMax && ms <= timeMsMax }
 
-func (r *stateReader) varint() int64 {
-	v, n := binary.Varint(r.left)
-	if n <= 0 {
-		r.failed, r.left = true, nil
-		return 0
-	}
-	r.left = r.left[n:]
-	return v
-}
-
 // fingerprint tells joins apart whose state has another shape or meaning.
 func (j *Join) fingerprint() uint64 {
 	var plan strings.Builder
