@@ -106,7 +106,7 @@ func TestReadmeCommandsAreReal(t *testing.T) {
 		case words[0] == "make":
 			dry(t, root, append([]string{"make", "-n"}, words[1:]...))
 		case code == "go run ./cmd/ayder --help", words[0] == "curl" && len(words) == 1:
-		case words[0] == "ayder" && len(words) == 3 && (words[1] == "check" || words[1] == "dump"), code == "ayder client", slices.Contains(cli.Words(), code):
+		case words[0] == "ayder" && len(words) == 3 && (words[1] == "check" || words[1] == "dump"), code == "ayder client", code == "ayder man", code == "ayder completion "+shells, slices.Contains(cli.Words(), code):
 		case !noCommand.MatchString(code):
 			t.Errorf("nothing tests `%s`", code)
 		}
