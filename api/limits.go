@@ -88,8 +88,9 @@ const (
 	queryStateBytesMax = 64 << 20               // what an evaluation remembers
 	queryOutputMax     = 16 << 20               // bytes of rows, and of aggregates, in an answer
 	paceEvery          = 500 * time.Microsecond // of work, after which an evaluation rests if producers are at work
-	paceRest           = 3                      // times as long as it has worked,
-	paceRestMax        = 20 * time.Millisecond  // at most
+	queryRest          = 12                     // times as long as it has worked,
+	pipeRest           = 3                      // or a pipeline, which has to keep up with them,
+	paceRestMax        = 50 * time.Millisecond  // at most
 	scanPageMessages   = 1024                   // messages that a scan copies at a time
 	scanTurnMessages   = 256                    // the same where several partitions are read in turns
 	scanTurns          = 8                      // turns that each of them has at least, of the messages that are asked for

@@ -2,8 +2,8 @@ package api
 
 import "time"
 
-// Pace: while producers are at work, an evaluation rests between pages, and a worker between steps of pipelines, three times as long as
-// it has worked.
+// Pace: while producers are at work, an evaluation rests between pages, and a worker between steps of pipelines, several times as long as
+// it has worked: a pipeline less, because it must not fall behind for good.
 //
 // Being the least urgent is not enough where the log is on a disk: a processor that never rests makes the disk's completions late, by up to
 // tens of milliseconds, whoever it works for (docs/decisions/0015-queries-beside-producers.md). Rests as short as a page's work put
@@ -16,15 +16,15 @@ func (t *task) pause() {
 		return
 	}
 	if t.paused != 0 {
-		t.home.server.rest(at-t.paused, t.produced)
+		t.home.server.rest(queryRest*(at-t.paused), t.produced)
 	}
 	t.paused, t.produced = now(), t.home.server.produced()
 }
 
-// rest is called by a worker that has worked for so long, when producers had brought so many messages at its beginning.
-func (s *Server) rest(workedNs int64, produced uint64) {
+// rest has a worker rest if producers have brought anything since they had brought so many messages.
+func (s *Server) rest(ns int64, produced uint64) {
 	if s.produced() != produced {
-		time.Sleep(min(time.Duration(workedNs)*paceRest, paceRestMax))
+		time.Sleep(min(time.Duration(ns), paceRestMax))
 	}
 }
 

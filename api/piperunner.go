@@ -190,7 +190,7 @@ func (p *pipe) start() {
 		began, produced := now(), l.server.produced()
 		step, more, err := run.work(w)
 		l.net.Post(func() { p.worked(run, step, more, err) })
-		l.server.rest(now()-began, produced)
+		l.server.rest(pipeRest*(now()-began), produced)
 	})
 	if !ok {
 		p.busy = false // it is tended again
