@@ -62,6 +62,15 @@ func (f *fixture) stored(topic string, partition int) (values, keys []string, ti
 	}
 }
 
+// holdPiper keeps the only worker of pipelines from working until leave is called.
+func (f *fixture) holdPiper() (leave func()) {
+	f.t.Helper()
+	entered, left := make(chan struct{}), make(chan struct{})
+	f.server.pipers.add(func(*worker) { close(entered); <-left })
+	<-entered
+	return func() { close(left) }
+}
+
 func TestPipelineFilters(t *testing.T) {
 	eachBackend(t, func(t *testing.T, backend string) {
 		f := newFixture(t, backend)
@@ -363,9 +372,7 @@ func TestPipelineLosesWhatRetentionTakes(t *testing.T) {
 	f := newFixture(t, "auto", func(o *Options) { o.QueryWorkers = 1 })
 	f.call("POST", "/broker/topics", `{"name":"in","partitions":2}`)
 	f.pipeline("p", `"query":{"source":{"topic":"in"}}`, "out")
-	entered, leave := make(chan struct{}), make(chan struct{})
-	f.server.pipers.add(func(*worker) { close(entered); <-leave })
-	<-entered
+	leave := f.holdPiper()
 	f.produceTo("in", 0, numbered(0, 50)...)
 	f.produceTo("in", 1, numbered(100, 150)...)
 	for _, body := range []string{`{"topic":"in","partition":0,"before_offset":20}`, `{"topic":"in","partition":1,"before_offset":50}`} {
@@ -373,7 +380,7 @@ func TestPipelineLosesWhatRetentionTakes(t *testing.T) {
 			t.Fatal(status, m)
 		}
 	}
-	close(leave)
+	leave()
 	waitFor(t, "the rest was read", func() bool { m := f.describePipe("p"); return m["rows"] == 30.0 && m["lost"] == 70.0 })
 }
 
@@ -382,12 +389,10 @@ func TestPipelineWaitsForSpace(t *testing.T) {
 	f := newFixture(t, "auto", func(o *Options) { o.QueryWorkers = 1 })
 	f.call("POST", "/broker/topics", `{"name":"in","partitions":1}`)
 	f.pipeline("p", `"query":{"source":{"topic":"in"}}`, "out")
-	entered, leave := make(chan struct{}), make(chan struct{})
-	f.server.pipers.add(func(*worker) { close(entered); <-leave })
-	<-entered
+	leave := f.holdPiper()
 	f.produceTo("in", 0, numbered(0, 10)...)
 	f.log.set(func(m *memLog) { m.refusal = ErrNoSpace })
-	close(leave)
+	leave()
 	waitFor(t, "it waits", func() bool {
 		m := f.describePipe("p")
 		return m["state"] == "waiting" && m["reason"] == errNoSpace.Message

@@ -362,29 +362,8 @@ func (r *pipeRun) fill(c *pipeCursor, reader Reader, others int) error {
 	if !r.replaying { // what was read once may be read again for as long as it is there, floor or not
 		c.next = min(max(c.next, r.floor(c)), c.end)
 	}
-	for len(p.messages) == 0 && c.next < c.end {
-		_, err := reader.Read(c.stream, c.next, c.end, true, func(sec record.Section) bool {
-			if sec.Base > c.next {
-				return false
-			}
-			it := sec.Records()
-			it.Skip(int(c.next - sec.Base))
-			for c.next < c.end && it.Read(&p.record) {
-				p.append(c.next, &p.record)
-				if c.next++; len(p.messages) >= most || len(p.bytes) >= bytes {
-					return false
-				}
-			}
-			return true
-		})
-		if err != nil {
-			return errDamaged.with("%v", err)
-		}
-		if len(p.messages) == 0 {
-			if err := r.pass(c); err != nil {
-				return err
-			}
-		}
+	if err := p.fill(reader, &c.extent, most, bytes, func() error { return r.pass(c) }); err != nil {
+		return err
 	}
 	if len(p.messages) == 0 {
 		c.read = c.next

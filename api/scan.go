@@ -84,18 +84,7 @@ func (s *scan) fill(p *scanPage, at *extent, most, mostBytes int) error {
 	if s.pause != nil {
 		s.pause()
 	}
-	for had := len(p.messages); len(p.messages) == had && at.next < at.end; {
-		_, err := s.reader.Read(at.stream, at.next, at.end, true, func(sec record.Section) bool { return p.add(at, &sec, most, mostBytes) })
-		if err != nil {
-			return errDamaged.with("%v", err)
-		}
-		if len(p.messages) == had {
-			if err := s.pass(at); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
+	return p.fill(s.reader, at, most, mostBytes, func() error { return s.pass(at) })
 }
 
 // pass goes on where messages are, if those at next have gone since the request came.
@@ -133,6 +122,23 @@ func (p *scanPage) reset() {
 		p.bytes = nil
 	}
 	p.bytes, p.messages = p.bytes[:0], p.messages[:0]
+}
+
+// fill adds messages from at.next on until it has so many of them or bytes; none are added at the end of the extent only. pass moves at.next
+// to where messages are, if those that come next have gone.
+func (p *scanPage) fill(r Reader, at *extent, most, mostBytes int, pass func() error) error {
+	for had := len(p.messages); len(p.messages) == had && at.next < at.end; {
+		_, err := r.Read(at.stream, at.next, at.end, true, func(sec record.Section) bool { return p.add(at, &sec, most, mostBytes) })
+		if err != nil {
+			return errDamaged.with("%v", err)
+		}
+		if len(p.messages) == had {
+			if err := pass(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // add copies a section's messages from at.next on; false when the page is full, or messages are missing before the section.
