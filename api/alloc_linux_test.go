@@ -179,13 +179,13 @@ func TestProduceAllocatesNothing(t *testing.T) {
 			for range rounds / 4 {
 				c.round(request, tt.answers)
 			}
-			// What remains is the log's index, 16 bytes per commit in pieces of 8 KiB: no object is so small
-			// that one per request would pass. Something may still grow once by chance, not three times.
+			// What remains is the log's index, 16 bytes per commit in pieces of 8 KiB. How many requests share
+			// a commit is the machine's business, so a commit for each must pass; an object for each cannot,
+			// however small it is. Something may still grow once by chance, not three times.
 			for try := 1; ; try++ {
 				objects, size := c.measure(request, tt.answers, rounds)
 				t.Logf("%.4f objects and %.2f bytes per request", objects, size)
-				if objects < 0.01 && (size < 4 || tt.name == "rocket" && size < 160) { // there the message itself is counted
-
+				if objects < 0.01 && (size < 20 || tt.name == "rocket" && size < 160) { // there the message itself is counted
 					return
 				}
 				if try == 3 {
