@@ -224,6 +224,7 @@ type clusterFixture struct {
 	cluster *fakeCluster
 	raft    sync.Mutex    // the goroutine that raft would have: commits and terms come one after the other
 	pumped  chan struct{} // closed when commits do not go by themselves any more
+	tries   int           // of requests that had to be made again
 }
 
 const leaderAddr = "127.0.0.9:1109" // of the node that leads when we do not

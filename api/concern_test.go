@@ -184,18 +184,31 @@ func (f *fixture) trailing() (n int) {
 	return n
 }
 
+// afterCommit repeats a request until its answer was given after the commit. The deadlines of these tests are short, and
+// an answer that gives up before the commit is right as well, on a machine with other work. The path and the body may have a
+// %d, so that each try asks for something new.
+func (f *clusterFixture) afterCommit(path, body string) (status int, m map[string]any) {
+	f.t.Helper()
+	waitFor(f.t, "an answer after the commit", func() bool {
+		f.tries++
+		n := fmt.Sprint(f.tries)
+		status, m = f.call("POST", strings.ReplaceAll(path, "%d", n), strings.ReplaceAll(body, "%d", n))
+		return m["committed"] == true || m["durable"] == true || status != 504 && status != 200
+	})
+	return status, m
+}
+
 // TestSyncAllTimesOut: committed is not what was asked for, and the answer says how far it came.
 func TestSyncAllTimesOut(t *testing.T) {
 	for loops := 1; loops <= 3; loops += 2 {
 		f := newLaggard(t, readsOn(t), 6, func(o *Options) { o.Loops, o.CommitTimeoutNs = loops, int64(30*time.Millisecond) })
 		for p := range 6 {
 			path := fmt.Sprintf("/broker/topics/t/produce?partition=%d&concern=sync-all", p)
-			status, m := f.call("POST", path, "v")
-			if status != 504 || m["error"] != "commit_timeout" || m["committed"] != true || m["acked_nodes"] != 2.0 {
+			status, m := f.afterCommit(path, "v")
+			if text, _ := m["message"].(string); status != 504 || m["error"] != "commit_timeout" || m["committed"] != true || m["acked_nodes"] != 2.0 || !strings.Contains(text, "2 have it") {
 				t.Fatal(status, m)
 			}
-			f.refused("POST", path, "v").want(t, path, 504, "commit_timeout", "2 have it")
-			status, m = f.call("POST", path+"&timeout_ms=20", "v")
+			status, m = f.afterCommit(path+"&timeout_ms=20", "v")
 			if status != 200 || m["durable"] != true || m["synced"] != false || m["acked_nodes"] != 2.0 {
 				t.Fatal(status, m)
 			}
@@ -204,8 +217,14 @@ func TestSyncAllTimesOut(t *testing.T) {
 			}
 		}
 		c, r := f.dial() // what follows is answered then, not given up
-		fmt.Fprint(c, post(produceT+"&concern=sync-all", "0")+post(produceT+"&timeout_ms=600000", "1")+get("/health"))
-		expect(t, r, "504 acked_nodes", `200 "synced":true}`, "200 true")
+		for trailed := false; !trailed; {
+			fmt.Fprint(c, post(produceT+"&concern=sync-all", "0")+post(produceT+"&timeout_ms=600000", "1")+get("/health"))
+			status, text := answer(t, r, "POST")
+			if trailed = strings.Contains(text, "acked_nodes"); status != 504 {
+				t.Fatal(status, text)
+			}
+			expect(t, r, `200 "synced":true}`, "200 true")
+		}
 	}
 }
 
@@ -230,23 +249,28 @@ func TestConcernOfTheCluster(t *testing.T) {
 	for _, call := range [][2]string{
 		{produceT, "v"},
 		{"/broker/topics/t/produce-ndjson?partition=0", "1\n"},
-		{"/broker/commit", `{"topic":"t","group":"g","partition":0,"offset":1}`},
-		{"/broker/topics", `{"name":"u"}`},
+		{"/broker/commit", `{"topic":"t","group":"g%d","partition":0,"offset":1}`},
+		{"/broker/topics", `{"name":"u%d"}`},
 	} {
-		if status, m := f.call("POST", call[0], call[1]); status != 504 || m["committed"] != true {
+		if status, m := f.afterCommit(call[0], call[1]); status != 504 || m["committed"] != true {
 			t.Error(call[0], status, m)
 		}
 	}
 	for _, concern := range []string{"sync-majority", "async"} {
-		if status, m := f.call("POST", produceT+"&concern="+concern+"&idempotency_key="+concern, "v"); status != 200 || m["durable"] != true || m["acked_nodes"] != nil {
+		if status, m := f.afterCommit(produceT+"&concern="+concern+"&idempotency_key="+concern+"%d", "v"); status != 200 || m["durable"] != true || m["acked_nodes"] != nil {
 			t.Error(status, m)
 		}
 	}
 	f.rep.with(func() { f.rep.behind = false })
-	for _, call := range [][3]string{{produceT, "v", `"acked_nodes":3`}, {"/broker/topics", `{"name":"v","partitions":1}`, `"partitions":1}`}, {"/broker/commit", `{"topic":"t","group":"g","partition":0,"offset":3}`, `{"ok":true}`}} {
-		if status, text, _ := f.raw("POST", call[0], call[1]); status/100 != 2 || !strings.Contains(string(text), call[2]) {
-			t.Error(call[0], status, string(text))
-		}
+	for _, call := range [][3]string{{produceT, "v", `"acked_nodes":3`}, {"/broker/topics", `{"name":"v%d","partitions":1}`, `"partitions":1}`}, {"/broker/commit", `{"topic":"t","group":"h%d","partition":0,"offset":3}`, `{"ok":true}`}} {
+		waitFor(t, "an answer within 30 ms", func() bool {
+			f.tries++
+			status, text, _ := f.raw("POST", call[0], strings.ReplaceAll(call[1], "%d", fmt.Sprint(f.tries)))
+			if status != 504 && (status/100 != 2 || !strings.Contains(string(text), call[2])) {
+				t.Fatal(call[0], status, string(text))
+			}
+			return status != 504
+		})
 	}
 }
 

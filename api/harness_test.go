@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/json"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -276,6 +277,19 @@ func (f *fixture) raw(method, path, body string, header ...string) (int, []byte,
 		f.t.Fatal(err)
 	}
 	return resp.StatusCode, text, resp.Header
+}
+
+// create makes the topic t. A server that a test gives little time for commits may answer 504 before it is there, on a
+// machine with other work: then it is asked again.
+func (f *fixture) create(partitions int) {
+	f.t.Helper()
+	waitFor(f.t, "the topic", func() bool {
+		status, m := f.call("POST", "/broker/topics", fmt.Sprintf(`{"name":"t","partitions":%d}`, partitions))
+		if status != 201 && status != 409 && status != 504 {
+			f.t.Fatal(status, m)
+		}
+		return status != 504
+	})
 }
 
 // dial opens a connection for requests written by hand.

@@ -314,9 +314,12 @@ func TestKVRefusalsInACluster(t *testing.T) {
 // A read that finds a key due answers when its end is committed; a leader that cannot commit it does not answer for the next.
 func TestKVDueReadsInACluster(t *testing.T) {
 	f := newLeader(t, readsOn(t), 1)
-	f.kv("PUT", "ns/k?ttl_ms=100", "v", 200)
 	f.manual()
 	c, r := f.dial()
+	fmt.Fprint(c, post("/kv/ns/k?ttl_ms=100", "v"))
+	f.await(1)
+	f.commit(1)
+	expect(t, r, `200 "cas":1`)
 	waitFor(t, "the loop to have it expired", func() bool { return f.rep.proposed() > 0 })
 	fmt.Fprint(c, get("/kv/ns/k"))
 	waitFor(t, "the read to be parked", func() bool { return f.parked() == 1 })

@@ -274,7 +274,7 @@ func TestReadsThatCannotBeConfirmed(t *testing.T) {
 func TestReadsAreGivenUp(t *testing.T) {
 	f := newClusterFixture(t, "auto", func(o *Options) { o.CommitTimeoutNs = int64(20 * time.Millisecond) })
 	f.lead()
-	f.call("POST", "/broker/topics", `{"name":"t","partitions":1}`)
+	f.create(1)
 	f.cluster.set(func(c *fakeCluster) { c.leased, c.hold = false, true })
 	for range 3 { // the first is asked for, the others wait for the next barrier
 		f.refused("GET", "/broker/consume/t/g/0", "").want(t, "consume", 503, "no_leader", "in time")

@@ -492,16 +492,16 @@ func TestManyJoinAtOnce(t *testing.T) {
 func TestStandstillExpiresNobody(t *testing.T) {
 	f := newFixture(t, "auto")
 	f.call("POST", "/broker/topics", `{"name":"t","partitions":1}`)
-	f.must("POST", "/broker/groups/g/join", `{"member":"a","topics":["t"],"session_ms":1000}`)
+	f.must("POST", "/broker/groups/g/join", `{"member":"a","topics":["t"],"session_ms":300000}`) // longer than this test, whatever else runs
 	<-f.server.started
 	l := f.server.loops[0]
 	swept := make(chan int)
 	l.net.Post(func() {
-		// The loop looks four seconds late: it has heard of nobody since.
+		// The loop looks five minutes late: it has heard of nobody since.
 		for _, s := range l.sessions.groups["g"] {
-			s.heard -= int64(4 * time.Second)
+			s.heard -= int64(301 * time.Second)
 		}
-		l.sessions.alarm.at -= int64(4 * time.Second)
+		l.sessions.alarm.at -= int64(301 * time.Second)
 		l.alarms.cancel(&l.sessions.alarm)
 		sweeper{}.due(l, l.net.Now())
 		swept <- len(l.shard.Memberships())

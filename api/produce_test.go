@@ -57,10 +57,7 @@ func TestAnswersWaitForTheCommit(t *testing.T) {
 func TestTimeouts(t *testing.T) {
 	eachBackend(t, func(t *testing.T, backend string) {
 		f := newFixture(t, backend, func(o *Options) { o.CommitTimeoutNs = int64(30 * time.Millisecond) })
-		f.log.set(func(m *memLog) { m.hold = false })
-		if status, m := f.call("POST", "/broker/topics", `{"name":"t","partitions":1}`); status != 201 {
-			t.Fatal(status, m)
-		}
+		f.create(1)
 		f.log.set(func(m *memLog) { m.hold = true })
 		status, m := f.call("POST", "/broker/topics/t/produce?timeout_ms=1", "a")
 		if status != 200 || m["synced"] != false || m["durable"] != false || m["offset"] != 0.0 {

@@ -436,7 +436,7 @@ func TestStreamHeartbeatAndStall(t *testing.T) {
 				t.Fatalf("%q, want %q", got, want)
 			}
 		}
-		ring(14 * time.Second) // nothing: an event follows
+		ring(5 * time.Second) // nothing: an event follows
 		f.put(0, "x")
 		s.message(0)
 		ring(16 * time.Second)
@@ -450,7 +450,7 @@ func TestStreamHeartbeatAndStall(t *testing.T) {
 			f.put(0, strings.Repeat("z", 1<<20)) // more than the kernel takes
 		}
 		ring(time.Second)
-		ring(59 * time.Second)
+		ring(30 * time.Second)
 		if f.streaming() != 1 {
 			t.Fatal("given up too early")
 		}

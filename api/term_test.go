@@ -31,9 +31,7 @@ func newLeader(t *testing.T, backend string, partitions int, change ...func(*Opt
 	t.Helper()
 	f := newClusterFixture(t, backend, change...)
 	f.lead()
-	if status, m := f.call("POST", "/broker/topics", fmt.Sprintf(`{"name":"t","partitions":%d}`, partitions)); status != 201 {
-		t.Fatal(status, m)
-	}
+	f.create(partitions)
 	return f
 }
 

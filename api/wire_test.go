@@ -429,8 +429,9 @@ func TestDraining(t *testing.T) {
 		fmt.Fprint(idle, get("/health"))
 		answer(t, idleReader, "GET")
 		begun, begunReader := f.dial()
+		came := f.net.Loops()[0].Stats().BytesIn
 		fmt.Fprint(begun, "GET /hea")
-		time.Sleep(10 * time.Millisecond)
+		waitFor(t, "the beginning of a request", func() bool { return f.net.Loops()[0].Stats().BytesIn == came+8 })
 		stopped := make(chan error, 1)
 		go func() {
 			ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
@@ -469,7 +470,7 @@ func TestDraining(t *testing.T) {
 func TestDeadlines(t *testing.T) {
 	eachBackend(t, func(t *testing.T, backend string) {
 		f := newFixture(t, backend, func(o *Options) {
-			o.HeaderNs, o.IdleNs = int64(50*time.Millisecond), int64(50*time.Millisecond)
+			o.HeaderNs, o.IdleNs = int64(50*time.Millisecond), int64(time.Second) // so long a client may take to begin
 			o.HTTP.BodyMax = 16 << 10 // a second for a chunked body
 		})
 		const token = "Authorization: Bearer dev\r\n"
@@ -514,13 +515,14 @@ func TestDeadlines(t *testing.T) {
 // TestParkedAnswersHaveNoDeadlineOfTheirOwn: waiting for a slow disk is neither idle nor slow.
 func TestParkedAnswersHaveNoDeadlineOfTheirOwn(t *testing.T) {
 	f := newFixture(t, "auto", func(o *Options) {
-		o.HeaderNs, o.IdleNs = int64(10*time.Millisecond), int64(10*time.Millisecond)
+		o.HeaderNs, o.IdleNs = int64(10*time.Millisecond), int64(time.Second) // so long a client may take to begin
 	})
 	f.call("POST", "/broker/topics", `{"name":"t","partitions":1}`)
 	f.log.set(func(m *memLog) { m.hold = true })
 	c, r := f.dial()
 	fmt.Fprint(c, post("/broker/topics/t/produce", "a"))
-	time.Sleep(2200 * time.Millisecond) // two sweeps of the deadlines
+	waitFor(t, "the commit", func() bool { return f.log.commits() == 1 })
+	time.Sleep(3200 * time.Millisecond) // two sweeps of the deadlines, once it would be over
 	f.log.release()
 	if status, body := answer(t, r, "POST"); status != 200 {
 		t.Fatal(status, body)

@@ -262,18 +262,21 @@ func TestPauseAndResume(t *testing.T) {
 func TestPauseBoundsInput(t *testing.T) {
 	const size = 64 << 20
 	backends(t, func(t *testing.T, backend string) {
-		s := start(t, Options{Backend: backend}, &script{})
+		h := &script{}
+		s := start(t, Options{Backend: backend}, h)
 		c := dial(t, s)
-		c.send("pause 300\n")
+		c.send("rest\n")
+		c.want("resting\n")
 		var w sync.WaitGroup
 		w.Go(func() {
 			_, _ = fmt.Fprintf(c, "part %d\n", size)
 			_, _ = c.Write(make([]byte, size))
 		})
-		time.Sleep(150 * time.Millisecond)
+		time.Sleep(150 * time.Millisecond) // too short only makes the test weaker
 		if in := s.Loops()[0].Stats().BytesIn; in > 4<<20 {
 			t.Errorf("%d bytes were received during the pause", in)
 		}
+		h.goOn()
 		c.want("resumed\n")
 		if n, err := io.CopyN(io.Discard, c.r, size); err != nil {
 			t.Fatalf("after %d bytes: %v", n, err)

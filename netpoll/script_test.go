@@ -19,6 +19,7 @@ import (
 //	flow N\n             N bytes of the pattern, never more queued than flowLimit and a piece
 //	later TEXT\n         TEXT\n, posted by another goroutine; an answer is owed meanwhile
 //	pause MS\n           "resumed\n" after a pause of MS milliseconds
+//	rest\n               "resting\n" and a pause until goOn is called, then "resumed\n"
 //	busy MS\n            "woken\n" from BeforeWait, MS milliseconds later
 //	peer\n               the address of the peer
 //	secure\n             "true\n" if the peer speaks TLS, else "false\n"
@@ -35,6 +36,7 @@ type script struct {
 	twice  int     // Close without Open, or a second one
 	live   map[*Conn]bool
 	queued int // the most that was ever queued on a connection
+	rests  *Conn
 
 	closeIdle bool                    // close all connections when draining
 	onData    func(c *Conn, b []byte) // for one test's own purposes
@@ -205,6 +207,12 @@ func (s *script) one(c *Conn, b []byte) int {
 			c.Write([]byte("resumed\n"))
 			c.Resume()
 		})
+	case "rest":
+		c.Write([]byte("resting\n"))
+		c.Pause()
+		s.mu.Lock()
+		s.rests = c
+		s.mu.Unlock()
 	case "busy":
 		c.Hold(1)
 		sl := c.Loop().Context.(*scriptLoop)
@@ -226,6 +234,17 @@ func (s *script) one(c *Conn, b []byte) int {
 		c.Write(b[:used])
 	}
 	return used
+}
+
+// goOn ends a rest.
+func (s *script) goOn() {
+	s.mu.Lock()
+	c := s.rests
+	s.mu.Unlock()
+	c.Loop().Post(func() {
+		c.Write([]byte("resumed\n"))
+		c.Resume()
+	})
 }
 
 func (s *script) later(c *Conn, text string) {

@@ -28,7 +28,10 @@ type broker struct {
 	produced, pages, commits, resets atomic.Int64
 	stall                            sync.RWMutex // held for writing: nobody is answered
 	refuse                           atomic.Bool
+	stallAt                          int64 // the request that holds all others up for stallTime before it is answered; 0: none
 }
+
+const stallTime = 400 * time.Millisecond
 
 func (b *broker) handler() http.Handler {
 	mux := http.NewServeMux()
@@ -47,7 +50,13 @@ func (b *broker) handler() http.Handler {
 	})
 	mux.HandleFunc("POST /broker/topics/{topic}/produce", func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
-		answer(w, `{"ok":true,"offset":%d,"size":%d,"synced":true}`, b.produced.Add(1), len(body))
+		n := b.produced.Add(1)
+		if n == b.stallAt {
+			b.stall.Lock()
+			time.Sleep(stallTime)
+			b.stall.Unlock()
+		}
+		answer(w, `{"ok":true,"offset":%d,"size":%d,"synced":true}`, n, len(body))
 	})
 	mux.HandleFunc("POST /broker/topics/{topic}/produce-ndjson", func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
@@ -226,15 +235,7 @@ func TestStallIsSeenByEveryScheduledRequest(t *testing.T) {
 
 func stallIsSeenByEveryScheduledRequest(t *testing.T) {
 	b, addr := startBroker(t)
-	const stall = 400 * time.Millisecond
-	go func() {
-		for b.produced.Load() < 50 {
-			time.Sleep(time.Millisecond)
-		}
-		b.stall.Lock()
-		time.Sleep(stall)
-		b.stall.Unlock()
-	}()
+	b.stallAt = 50
 	c, err := parseConfig([]string{"-engine", engine, "-addr", addr, "-c", "2", "-rate", "1000", "-n", "1000", "-warmup", "0s"}, io.Discard)
 	if err != nil {
 		t.Fatal(err)
@@ -247,7 +248,7 @@ func stallIsSeenByEveryScheduledRequest(t *testing.T) {
 	// waited at least the other half. A slow machine only makes it more.
 	slow := int64(0)
 	for _, bar := range m.total.latency.Distribution() {
-		if bar.From >= int64(stall)/2 {
+		if bar.From >= int64(stallTime)/2 {
 			slow += bar.Count
 		}
 	}
