@@ -222,7 +222,10 @@ func TestKVExpiry(t *testing.T) {
 		for i := range 3 * kvExpireTurn {
 			f.kv("PUT", fmt.Sprintf("ns/k%d?ttl_ms=1&timeout_ms=0", i), "v", 200, "cas", 1)
 		}
-		waitFor(t, "keys to expire that nobody asks for", func() bool { return f.server.options.Engine.KVKeys() == 1 })
+		waitFor(t, "keys to be put and expire that nobody asks for", func() bool {
+			e := f.server.options.Engine
+			return e.KVKeys() == 1 && e.KVEnd(engine.KVBucketOf([]byte("ns"))) == 3+2*3*kvExpireTurn
+		})
 		f.kv("GET", "ns", "", 200, "count", 1)
 		f.kv("PUT", "ns/k7", "v", 200, "cas", 3)
 	})

@@ -471,7 +471,7 @@ func TestDeadlines(t *testing.T) {
 	eachBackend(t, func(t *testing.T, backend string) {
 		f := newFixture(t, backend, func(o *Options) {
 			o.HeaderNs, o.IdleNs = int64(50*time.Millisecond), int64(time.Second) // so long a client may take to begin
-			o.HTTP.BodyMax = 16 << 10 // a second for a chunked body
+			o.HTTP.BodyMax = 16 << 10                                             // a second for a chunked body
 		})
 		const token = "Authorization: Bearer dev\r\n"
 		type client struct {
