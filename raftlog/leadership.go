@@ -13,6 +13,10 @@ import (
 
 // Leadership: what is done when it is won and lost, handed over, or missing.
 //
+// Handing over is done here, not by raft's LeadershipTransfer: that one waits for the follower's replication in a way that
+// never ends when the term does meanwhile (a follower whose disk is slow, twice), and until the process ends raft then refuses
+// every entry, in later terms too: a leader that holds its lease and can do nothing.
+//
 // Won: a barrier brings everything that was committed before to the state machine; then reads are linearizable and writes
 // admitted. Lost: proposals under way end with an unknown outcome. Handed over: proposals are stopped first, so that
 // none is refused by raft for being late. Missing: a follower whose leader's connection breaks and whose dial is refused
@@ -110,7 +114,7 @@ func (n *Node) ReadBarrier(ctx context.Context) error {
 		return ErrNotLeader
 	}
 	commit := min(n.raft.CommitIndex(), n.transport.safe())
-	if err := n.wait(ctx, n.raft.VerifyLeader()); err != nil {
+	if err := n.wait(ctx, func() error { return n.raft.VerifyLeader().Error() }); err != nil {
 		return err
 	}
 	if !n.AwaitApplied(commit, ctx.Done()) {
@@ -119,10 +123,10 @@ func (n *Node) ReadBarrier(ctx context.Context) error {
 	return nil
 }
 
-// wait is f.Error() that gives up when the node stops or ctx ends.
-func (n *Node) wait(ctx context.Context, f raft.Future) error {
+// wait is what raft answers, or gives up when the node stops or ctx ends.
+func (n *Node) wait(ctx context.Context, ask func() error) error {
 	done := make(chan error, 1)
-	go func() { done <- f.Error() }()
+	go func() { done <- ask() }()
 	select {
 	case err := <-done:
 		if errors.Is(err, raft.ErrNotLeader) || errors.Is(err, raft.ErrLeadershipLost) {
@@ -159,17 +163,61 @@ func (n *Node) Transfer(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
+	if !n.handing.CompareAndSwap(false, true) {
+		return errors.New("leadership is being handed over already")
+	}
+	defer n.handing.Store(false)
 	n.stopAccepting()
 	defer n.leadOn()
 	n.transport.voidLease()
 	for until := time.Now().Add(transferDrain); n.proposals.count() > 0 && time.Now().Before(until); {
-		time.Sleep(time.Millisecond)
+		time.Sleep(transferPoll)
 	}
 	n.o.Logger.Info("handing leadership over", "node", n.o.NodeID, "to", to.ID)
-	if err := n.wait(ctx, n.raft.LeadershipTransferToServer(raft.ServerID(to.ID), raft.ServerAddress(to.RaftAddr))); err != nil {
+	if err := n.handTo(ctx, &to); err != nil {
 		return fmt.Errorf("hand over to %s: %w", to.ID, err)
 	}
 	return nil
+}
+
+// handTo waits until a node has everything, has it stand for election, and waits for the end of this node's term: for as
+// long as an election may take each time.
+func (n *Node) handTo(ctx context.Context, to *Peer) error {
+	id, term := raft.ServerID(to.ID), n.raft.CurrentTerm()
+	if !n.within(ctx, n.o.Election, func() bool { return n.transport.match.of(id) >= n.raft.LastIndex() }) {
+		return errors.Join(ctx.Err(), fmt.Errorf("%d entries are missing there", n.raft.LastIndex()-min(n.transport.match.of(id), n.raft.LastIndex())))
+	}
+	if err := n.transport.mayLead(id, raft.ServerAddress(to.RaftAddr)); err != nil {
+		return err
+	}
+	if n.within(ctx, n.o.Election, func() bool { return n.raft.State() != raft.Leader || n.raft.CurrentTerm() != term }) {
+		return nil
+	}
+	// A node whose raft waits for its disk does not hear of another leader: then this does not end before ctx.
+	switch err := n.wait(ctx, func() error { return n.raft.VerifyLeader().Error() }); {
+	case errors.Is(err, ErrNotLeader):
+		return nil
+	case err != nil:
+		return err
+	}
+	return errors.New("it was not elected in time")
+}
+
+// within polls until ok says so, for a time; false: it did not, or ctx or the node has ended.
+func (n *Node) within(ctx context.Context, most time.Duration, ok func() bool) bool {
+	for until := time.Now().Add(most); !ok(); {
+		select {
+		case <-time.After(transferPoll):
+		case <-ctx.Done():
+			return ok()
+		case <-n.stop:
+			return false
+		}
+		if time.Now().After(until) {
+			return ok()
+		}
+	}
+	return true
 }
 
 // leadOn has this node begin its term anew if it still leads after an attempt to hand over: batches that came meanwhile were

@@ -36,6 +36,7 @@ const (
 	barrierTimeout    = 5 * time.Second
 	changeTimeout     = 5 * time.Second // a membership change waits as long for its turn
 	transferTimeout   = 3 * time.Second
+	transferPoll      = time.Millisecond      // between looks at who leads
 	transferDrain     = time.Second           // proposals under way are waited for
 	transferLagMax    = 1000                  // entries that a successor may lack
 	candidacyStagger  = 60 * time.Millisecond // between candidates when a leader's process died

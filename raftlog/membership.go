@@ -61,7 +61,7 @@ func (n *Node) Remove(ctx context.Context, id string) error {
 	return n.stable.change(func(s *state) { delete(s.Peers, id) })
 }
 
-func (n *Node) change(ctx context.Context, f raft.IndexFuture) error { return n.wait(ctx, f) }
+func (n *Node) change(ctx context.Context, f raft.IndexFuture) error { return n.wait(ctx, f.Error) }
 
 func (n *Node) member(id string) (MemberStatus, error) {
 	for _, m := range n.Status().Members {

@@ -100,6 +100,7 @@ type Node struct {
 	// gate is held by Append while it proposes, and taken to stop proposals: afterwards raft knows of all there are.
 	gate       sync.RWMutex
 	accepting  atomic.Bool                     // this node leads and admits writes
+	handing    atomic.Bool                     // leadership is being handed over
 	term       atomic.Uint64                   // of this node\'s leadership
 	leading    atomic.Bool                     // this node leads and has applied everything before its term
 	connected  atomic.Pointer[map[string]bool] // who was as this node began to lead; never changed once stored, set before leading

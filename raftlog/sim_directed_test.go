@@ -1,6 +1,7 @@
 package raftlog
 
 import (
+	"context"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -120,4 +121,37 @@ func TestSimStopOnAFullDisk(t *testing.T) {
 			s.ledger.reportHarm("%s took %v to stop", m.name, took)
 		}
 	})
+}
+
+// Handing over again and again to a node whose disk hangs comes to nothing, and leaves nothing behind: the leader, deposed
+// meanwhile, can lead again.
+func TestSimHandOverToAHungDisk(t *testing.T) {
+	t.Parallel()
+	direct(t, func(s *sim, leader *simMachine) {
+		m := s.other(leader)
+		m.disk.hang()
+		time.Sleep(200 * time.Millisecond)
+		for range 4 {
+			err := handOverTo(leader, m)
+			s.ledger.event("%s handed over to %s: %v", leader.name, m.name, err)
+			time.Sleep(50 * time.Millisecond)
+		}
+		depose(s, leader)
+		m.disk.recover()
+		for end := time.Now().Add(time.Minute); leader.node() == nil || !leader.node().Leading(); time.Sleep(100 * time.Millisecond) {
+			if now := s.leader(); now != nil && now != leader {
+				_ = handOverTo(now, leader)
+			}
+			if time.Now().After(end) {
+				s.ledger.reportHarm("%s never leads again", leader.name)
+				return
+			}
+		}
+	})
+}
+
+func handOverTo(from, to *simMachine) error {
+	ctx, cancel := context.WithTimeout(context.Background(), transferTimeout)
+	defer cancel()
+	return from.node().Transfer(ctx, to.name)
 }

@@ -335,14 +335,23 @@ func (t *transport) install(c *outbound, args *raft.InstallSnapshotRequest, resp
 	}
 }
 
+// mayLead has a node stand for election at once, in agreement with this one, which leads.
+func (t *transport) mayLead(id raft.ServerID, addr raft.ServerAddress) error {
+	return t.TimeoutNow(id, addr, &raft.TimeoutNowRequest{RPCHeader: t.header()}, nil)
+}
+
+// header is what raft itself puts before its messages.
+func (t *transport) header() raft.RPCHeader {
+	own := t.o.Self()
+	return raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, ID: []byte(own.NodeID), Addr: []byte(own.RaftAddr)}
+}
+
 // injectTimeoutNow makes this node stand for election at once, as if the leader had handed over to it. It returns when
 // raft has taken note, or the transport is closed.
 func (t *transport) injectTimeoutNow() {
-	own := t.o.Self()
-	header := raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, ID: []byte(own.NodeID), Addr: []byte(own.RaftAddr)}
 	answer := make(chan raft.RPCResponse, 1)
 	select {
-	case t.consume <- raft.RPC{Command: &raft.TimeoutNowRequest{RPCHeader: header}, RespChan: answer}:
+	case t.consume <- raft.RPC{Command: &raft.TimeoutNowRequest{RPCHeader: t.header()}, RespChan: answer}:
 	case <-t.ctx.Done():
 		return
 	}
