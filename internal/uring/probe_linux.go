@@ -20,6 +20,8 @@ import (
 // sysctlDisabled is where the administrator switches io_uring off: 1 except for a group, 2 for everybody.
 const sysctlDisabled = "/proc/sys/kernel/io_uring_disabled"
 
+const probeBufferBytes = 64
+
 // probeTimeout is far more than the kernel needs to complete what is ready already.
 const probeTimeout = 5 * time.Second
 
@@ -51,7 +53,7 @@ func Probe() error {
 	if err := r.probeOperations(); err != nil {
 		return unsupported(err)
 	}
-	if err := r.probeReceive(); err != nil {
+	if err := r.probeReceive([]byte{42}); err != nil {
 		return unsupported(err)
 	}
 	return nil
@@ -74,9 +76,11 @@ func (r *Ring) probeOperations() error {
 	return nil
 }
 
-func (r *Ring) probeReceive() error {
+// probeReceive sends a message to itself. Only the first completion counts: a kernel that cannot ask a socket whether more is there
+// (before Linux 6.17 none can ask this kind) tries again at once, finds no second buffer, and says so in another one.
+func (r *Ring) probeReceive(message []byte) error {
 	const group = 1
-	b, err := r.NewBufRing(1, 64, group)
+	b, err := r.NewBufRing(1, probeBufferBytes, group)
 	if err != nil {
 		return err
 	}
@@ -85,14 +89,18 @@ func (r *Ring) probeReceive() error {
 		return fmt.Errorf("uring: socketpair: %w", err)
 	}
 	defer func() { _, _ = unix.Close(pair[0]), unix.Close(pair[1]) }()
-	if _, err := unix.Write(pair[1], []byte{42}); err != nil {
+	if _, err := unix.Write(pair[1], message); err != nil {
 		return fmt.Errorf("uring: write to socketpair: %w", err)
 	}
-	result := int32(-int32(unix.ETIME))
+	const none = -int32(unix.ETIME)
+	result, want := none, int32(min(len(message), probeBufferBytes))
 	s := r.SQE()
 	s.PrepRecvMultishot(pair[0], b.Group())
 	s.UserData = r.Handle(func(_ uint64, res int32, flags uint32) {
-		if id, ok := BufferID(flags); res == 1 && (!ok || !More(flags) || b.Bytes(id)[0] != 42) {
+		if result != none {
+			return
+		}
+		if id, ok := BufferID(flags); res == want && (!ok || !More(flags) || b.Bytes(id)[0] != message[0]) {
 			res = -int32(unix.EINVAL)
 		}
 		result = res
@@ -101,10 +109,13 @@ func (r *Ring) probeReceive() error {
 		return err
 	}
 	r.Dispatch()
-	if result != 1 {
+	switch {
+	case result == want:
+		return nil
+	case result < 0:
 		return fmt.Errorf("uring: multishot receive: %w", syscall.Errno(-result))
 	}
-	return nil
+	return fmt.Errorf("uring: multishot receive: %d bytes of %d: %w", result, want, unix.EINVAL)
 }
 
 // unsupported explains err with what the system says about io_uring.
