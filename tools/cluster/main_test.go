@@ -152,10 +152,7 @@ func (o *transcript) String() string {
 // start runs the program with three played nodes.
 func start(t *testing.T, args ...string) *running {
 	t.Helper()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
+	self := proc.Self(t)
 	r := &running{t: t, dir: t.TempDir(), signals: make(chan os.Signal, 2), out: &transcript{}, code: make(chan int, 1)}
 	args = append([]string{"-bin", self, "-ports", freePorts(t, 3), "-dir", r.dir}, args...)
 	go func() { r.code <- run(args, r.signals, r.out, r.out) }()

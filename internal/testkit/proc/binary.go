@@ -56,18 +56,19 @@ func Binary(tb testing.TB) string {
 }
 
 func buildOnce() {
-	if built.bin = os.Getenv("AYDER_BIN"); built.bin != "" {
-		return
-	}
 	dir, err := Scratch()
 	if err != nil {
 		built.err = err
 		return
 	}
+	if bin := os.Getenv("AYDER_BIN"); bin != "" {
+		built.bin, built.err = runnable(dir, bin)
+		return
+	}
 	built.bin, built.err = Build(dir)
 }
 
-// Build compiles the program into dir and returns its path.
+// Build compiles the program into dir and returns its path, or that of a script that starts it under the emulator.
 func Build(dir string) (string, error) {
 	root, err := ModuleRoot()
 	if err != nil {
@@ -80,7 +81,7 @@ func Build(dir string) (string, error) {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("go %s: %w\n%s", strings.Join(args, " "), err, out)
 	}
-	return bin, nil
+	return runnable(dir, bin)
 }
 
 var errNoModule = errors.New("the working directory is not inside the module ayder")

@@ -1,8 +1,12 @@
 package proc
 
 import (
+	"bytes"
 	"errors"
+	"fmt"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -11,11 +15,7 @@ import (
 
 func options(tb testing.TB) Options {
 	tb.Helper()
-	self, err := os.Executable()
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return Options{Bin: self, Dir: tb.TempDir()}
+	return Options{Bin: Self(tb), Dir: tb.TempDir()}
 }
 
 func TestRunWaitsUntilReadyAndKeepsWhatWasSaid(t *testing.T) {
@@ -140,6 +140,34 @@ func TestOutputKeepsTheNewestPart(t *testing.T) {
 	}
 	if s := o.String(); len(s) != logBytesMax || !strings.HasSuffix(s, "the end") {
 		t.Errorf("%d bytes kept, ending in %q", len(s), s[max(0, len(s)-20):])
+	}
+}
+
+// What needs an emulator is started by it, and stays one process with the given arguments.
+func TestEmulatorIsPutInFront(t *testing.T) {
+	NotEmulated(t, "plays an emulator itself")
+	t.Setenv("AYDER_TEST_EXEC", "env EMULATED=yes")
+	dir := t.TempDir()
+	odd := filepath.Join(dir, "it's odd")
+	if err := os.WriteFile(odd, []byte("#!/bin/sh\necho $$ $EMULATED $1\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	path, err := runnable(dir, odd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(path, "a  b")
+	var out bytes.Buffer
+	cmd.Stdout = &out
+	if err := cmd.Run(); err != nil {
+		t.Fatal(err)
+	}
+	if want := fmt.Sprintf("%d yes a b\n", cmd.Process.Pid); out.String() != want {
+		t.Errorf("it said %q, want %q", out.String(), want)
+	}
+	t.Setenv("AYDER_TEST_EXEC", "")
+	if same, err := runnable(dir, odd); same != odd || err != nil {
+		t.Errorf("without an emulator: %s, %v", same, err)
 	}
 }
 
