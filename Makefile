@@ -5,6 +5,7 @@
 GO        ?= go
 FUZZTIME  ?= 10s
 CLUSTER   ?= # flags of tools/cluster: make cluster CLUSTER='-ports 7000,8000,9000,10000,11000'
+VM        ?= # flags of tools/vm: make arm64-vm VM='-suite trixie -package linux-image-arm64-16k'
 VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 REVISION  ?= $(shell git rev-parse HEAD 2>/dev/null)
 
@@ -14,13 +15,15 @@ LDFLAGS   := -checklinkname=0 -s -w -X main.version=$(VERSION) -X main.revision=
 LINT_TOOL := $(GO) tool -modfile=tools/lint.mod
 
 # What runs on arm64 in the same way as here, with no socket and no io_uring.
+ARM64_ENV      := CGO_ENABLED=0 GOOS=linux GOARCH=arm64 AYDER_TEST_EXEC=qemu-aarch64-static
+ARM64_ALL      ?= ./...
 ARM64_PACKAGES := ./httpparse ./internal/record ./aof ./engine
 
 .DEFAULT_GOAL := help
-.PHONY: help build test race lint fuzz bench cluster verify release giouring arm64 golangci clean
+.PHONY: help build test race lint fuzz bench cluster verify release giouring arm64 arm64-all arm64-vm golangci clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z0-9]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
 		printf '  make %-10s %s\n' "$$name" "$$text"; done
 
 build: ## build bin/ayder, static, with giouring
@@ -65,7 +68,15 @@ giouring: ## run the tests of everything that touches a ring, over giouring
 
 arm64: ## run the portable packages' tests for arm64 under qemu-user
 	@command -v qemu-aarch64-static >/dev/null || { echo "skipped: there is no qemu-aarch64-static"; exit 0; }; \
-		CGO_ENABLED=0 GOOS=linux GOARCH=arm64 $(GO) test -vet=off -short -exec qemu-aarch64-static $(ARM64_PACKAGES)
+		$(ARM64_ENV) $(GO) test -vet=off -short -exec qemu-aarch64-static $(ARM64_PACKAGES)
+
+arm64-all: ## run every package's tests for arm64 under qemu-user, one after the other; an hour
+	@command -v qemu-aarch64-static >/dev/null || { echo "skipped: there is no qemu-aarch64-static"; exit 0; }; \
+		status=0; for package in $$($(GO) list $(ARM64_ALL)); do \
+		$(ARM64_ENV) $(GO) test -vet=off -timeout 3600s -exec qemu-aarch64-static $$package || status=1; done; exit $$status
+
+arm64-vm: ## boot Debian's ARM64 kernel in qemu: the server on io_uring there is killed, the machine is killed, nothing is lost
+	$(GO) run ./tools/vm $(VM)
 
 golangci: ## run golangci-lint with .golangci.yml; slow to build the first time
 	$(GO) tool -modfile=tools/golangci.mod golangci-lint run ./...
