@@ -21,8 +21,8 @@ const (
 	forms
 )
 
-// formCount is the number of forms in which bytes can be shared: streams, with base64 and without.
-const formCount = 2 * int(forms-1)
+// formCount is the number of forms in which bytes can be shared: streams, with base64 and without, and one per dialect.
+const formCount = 2*int(forms-1) + int(dialects-1)
 
 var formTypes = [forms][2]string{
 	formPage: {"application", "json"}, formEvents: {"text", "event-stream"}, formLines: {"application", "x-ndjson"},

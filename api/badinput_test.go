@@ -122,6 +122,9 @@ func withQuery(path string) string {
 	if strings.HasSuffix(path, "/poll") {
 		path += "?member=m"
 	}
+	if strings.HasSuffix(path, "/events") {
+		path += "?n=2&cursor0=_first"
+	}
 	return path
 }
 
@@ -185,6 +188,13 @@ var badValues = map[string][]string{
 	"raw":             {"", "yes"},
 	"prefix":          {strings.Repeat("k", engine.KVKeyBytesMax+1)},
 	"watch":           {"", "2", "yes"},
+	"token":           {"", strings.Repeat("t", 129)},
+	"cursor":          {"", strings.Repeat("c", 129)},
+	"cursor0":         {"", strings.Repeat("c", 129)},
+	"pageSizeHint":    {"", "-1", "x", "2147483649"},
+	"stream":          {"", "-1", "n", "Y", "1s", "1099511627777"},
+	"n":               {"", "-1", "x", "4294967296"},
+	"headers":         {"", strings.Repeat("h", 1025)},
 	"after":           {strings.Repeat("k", engine.KVKeyBytesMax+1)},
 }
 

@@ -127,14 +127,17 @@ type page struct {
 	limit     int
 	bytes     int
 	form      form
+	dialect   dialect
 	b64       bool
 	follower  bool   // it is a follower's
 	known     []byte // entity tags of the pages that the client has
 	marked    bool   // what is in out is without gaps, and ends says where each message ends
 
-	partitionText []byte        // `,"partition":N,`
-	timeMs        uint64        // what timeText says
-	timeText      []byte        // `,"ts_ms":N`
+	partitionText []byte   // `,"partition":N,`
+	timeMs        uint64   // what timeText says
+	timeText      []byte   // `,"ts_ms":N`
+	wanted        [][]byte // names of headers that a feed's client wants
+	scanner       *jsonscan.Scanner
 	message       record.Record // the one being rendered
 
 	next    uint64 // behind the last message in out
@@ -193,7 +196,7 @@ func (pg *page) large() bool {
 // read appends messages until the page is full or the visible end is reached.
 func (pg *page) read(r Reader, block bool) error {
 	if pg.count == 0 && pg.form == formPage {
-		pg.out = append(pg.out, `{"messages":[`...)
+		pg.out = append(pg.out, pg.beginning()...)
 	}
 	if pg.since != 0 {
 		if !block {
@@ -252,7 +255,7 @@ func (pg *page) append(offset uint64, m *record.Record) bool {
 	if pg.count > 0 && pg.bytes < len(pg.out)+len(m.Key)+len(m.Value)+pageEndBytes {
 		return false // in any encoding; whether it fits in this one is known once it is rendered
 	}
-	b := pg.appendMessage(pg.open(pg.out, offset), offset, m)
+	b := pg.appendOne(pg.open(pg.out, offset), offset, m)
 	if b = pg.close(b); pg.count > 0 && pg.bytes < len(b)+pageEndBytes {
 		return false
 	}

@@ -89,6 +89,9 @@ var (
 	errShrink         = &Error{Status: 409, Code: "fewer_partitions", Message: "A topic cannot have fewer partitions than it has"}
 	errNotClustered   = &Error{Status: 409, Code: "not_clustered", Message: "This is a single node: there is nobody to add, remove or hand over to"}
 	errNodeConflict   = &Error{Status: 409, Code: "node_conflict", Message: "The cluster's present state does not allow that change"}
+	errStaleToken     = &Error{Status: 409, Code: "stale_token", Message: "The feed's partitions are not those that the token stands for: ask without parameters for the present ones"}
+	errBadCursor      = &Error{Status: 400, Code: "bad_cursor", Message: "The cursor is not one of this partition of this feed"}
+	errCursorGone     = &Error{Status: 410, Code: "cursor_gone", Message: "What the cursor points to is not there any more"}
 	errBelowFloor     = &Error{Status: 410, Code: "offset_gone", Message: "The offset is below the partition's floor"}
 	errExpected       = &Error{Status: 412, Code: "unexpected_offset", Message: "expected_offset is not the partition's next offset"}
 	errTooLarge       = &Error{Status: 413, Code: "body_too_large", Message: "The request body is too large"}
@@ -117,6 +120,7 @@ var errorList = []*Error{
 	errEncoding, errStorage, errDamaged, errInternal, errOverloaded, errStarting, errNoLeader, errLeadershipLost, errCommitTimeout, errNoSpace,
 	errRedirect, errNoHTTPS, errNotClustered, errNodeConflict, errBadMember, errUnknownNode, errChange, errRateLimited, errBadGzip, errNeedsSealed,
 	errBadMemberID, errUnknownGroup, errUnknownMember, errFenced, errGroupActive, errBadQuery, errBadSchema, errUnknownSchema, errSchemaLimit, errSumOverflow, errTooMuchOutput,
+	errStaleToken, errBadCursor, errCursorGone,
 	errBadPipeline, errNoPipeline, errPipelineExists, errPipelineLimit,
 }
 

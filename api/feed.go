@@ -47,6 +47,7 @@ type feed struct {
 	next   int   // the ear whose turn it is, modulo their number
 	deaf   int   // how many, from there on, have not heard of it yet
 	tails  [formCount]*tail
+	count  uint32 // partitions of its topic, when it was last looked at
 }
 
 // listen adds an ear to the feed of a partition, whichever loop that belongs to, or of a bucket of keys.
@@ -71,7 +72,7 @@ func (l *loop) listen(e *ear, s record.Stream, who listener) {
 }
 
 func (l *loop) newFeed(s record.Stream) *feed {
-	f := &feed{stream: s}
+	f := &feed{stream: s, count: l.partitionsOf(s)}
 	l.feeds[s] = f
 	return f
 }
@@ -220,18 +221,27 @@ func (l *loop) newsFrom(streams []record.Stream) {
 	}
 }
 
-// watchman looks once a second for feeds of partitions that are gone, of which no frame tells this loop.
+// watchman looks once a second for feeds of partitions that are gone, or have become more, of which no frame tells this loop.
 type watchman struct{}
 
 func (watchman) due(l *loop, at int64) {
 	for s, f := range l.feeds {
-		if s.Topic != 0 && len(f.ears) > 0 && l.server.lookup(s) == nil {
+		if count := l.partitionsOf(s); s.Topic != 0 && len(f.ears) > 0 && (count == 0 || count != f.count) {
+			f.count = count
 			l.news(f)
 		}
 	}
 	if len(l.feeds) > 0 {
 		l.alarms.set(&l.watch, at+int64(watchEvery))
 	}
+}
+
+// partitionsOf is how many partitions the topic of a stream has, 0 if it is gone.
+func (l *loop) partitionsOf(s record.Stream) uint32 {
+	if t := l.server.options.Engine.TopicByID(s.Topic); t != nil {
+		return t.Partitions()
+	}
+	return 0
 }
 
 // lookup finds a partition by its number, nil if it is not there any more.

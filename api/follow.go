@@ -27,13 +27,19 @@ type follower struct {
 	since   uint64        // the first message must be no older, in milliseconds; 0: it is any
 	left    int           // messages until the stream ends, -1: it does not
 	form    form
+	dialect dialect
 	b64     bool
 	reading bool // a readers goroutine makes a piece
+
+	feed feedStream // of a stream of a feed
 }
 
 // follow begins the stream that x asks for, from the offset at which pg would begin, on the loop of the connection.
 func (l *loop) follow(x *exchange, pg *page) (reply, error) {
-	f := &follower{at: pg.stream, next: pg.first, since: pg.since, left: -1, form: pg.form, b64: pg.b64}
+	f := &follower{at: pg.stream, next: pg.first, since: pg.since, left: -1, form: pg.form, dialect: pg.dialect, b64: pg.b64}
+	if pg.dialect == dialectFeed {
+		followFeed(f, x, pg)
+	}
 	if x.args.has(pLimit) {
 		f.left = x.args.limit
 	}
@@ -55,11 +61,16 @@ func (f *follower) more(l *loop, s *stream) {
 	if f.stream == nil {
 		f.stream = s
 		l.listen(&f.ear, f.at, f)
+		f.begun(l)
+	}
+	if f.stale(l) {
+		s.end()
+		return
 	}
 	for !f.reading && !s.full() && f.left != 0 {
 		p := l.server.lookup(f.at)
 		if p == nil || f.next < p.Floor() {
-			s.fail(f.lost(l))
+			f.fail(f.lost(l))
 			return
 		}
 		switch end := p.Next(); {
@@ -96,7 +107,10 @@ func (f *follower) heard(l *loop, _ *feed) {
 }
 
 // gone forgets the stream.
-func (f *follower) gone(l *loop) { l.unlisten(&f.ear) }
+func (f *follower) gone(l *loop) {
+	l.unlisten(&f.ear)
+	l.alarms.cancel(&f.feed.alarm)
+}
 
 // own renders a piece for f alone; false: it comes later.
 func (f *follower) own(l *loop, end uint64) bool {
@@ -119,6 +133,7 @@ func (f *follower) own(l *loop, end uint64) bool {
 func (f *follower) page(end uint64) *page {
 	pg := newPage(f.at, end, f.form, f.b64)
 	pg.first, pg.next, pg.since, pg.bytes = f.next, f.next, f.since, streamPieceBytes
+	pg.dialect, pg.wanted = f.dialect, f.feed.wanted
 	if pg.limit = f.left; f.left < 0 {
 		pg.limit = streamPieceBytes
 	}
@@ -128,17 +143,18 @@ func (f *follower) page(end uint64) *page {
 // take sends a piece that was made for f; false if there was none, and the stream has ended.
 func (f *follower) take(l *loop, pg *page, err error) bool {
 	if err != nil && !errors.Is(err, ErrCold) {
-		f.stream.fail(errDamaged.with("%v", err))
+		f.fail(errDamaged.with("%v", err))
 		return false
 	}
 	if pg.next == f.next {
-		f.stream.fail(f.lost(l)) // while a goroutine was on its way there
+		f.fail(f.lost(l)) // while a goroutine was on its way there
 		return false
 	}
 	l.consumed(pg)
 	f.stream.write(pg.out)
 	f.since = pg.since
 	f.advance(pg.next, pg.count)
+	f.checkpoint(l)
 	return true
 }
 
@@ -184,7 +200,7 @@ type tail struct {
 
 // shared sends f what the feed's tail has for it, after adding what is new; false if that is nothing.
 func (f *follower) shared(l *loop, end uint64) bool {
-	if f.left >= 0 || f.since != 0 {
+	if f.left >= 0 || f.since != 0 || f.feed.wanted != nil {
 		return false
 	}
 	t := f.ear.feed.tail(l, f)
@@ -202,6 +218,7 @@ func (f *follower) shared(l *loop, end uint64) bool {
 	l.counters.BytesConsumed.Add(uint64(t.page.payload - from.payload))
 	f.stream.write(t.page.out[from.end:])
 	f.next = t.page.next
+	f.checkpoint(l)
 	return true
 }
 
@@ -222,8 +239,11 @@ func (fd *feed) tail(l *loop, f *follower) *tail {
 	return t
 }
 
-// kind is the number of f's form, with or without base64.
+// kind is the number of f's form, with or without base64, or of its dialect.
 func (f *follower) kind() int {
+	if f.dialect != dialectPlain {
+		return formCount - int(f.dialect)
+	}
 	n := 2 * int(f.form-1)
 	if f.b64 {
 		n++

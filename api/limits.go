@@ -53,6 +53,11 @@ const (
 	heartbeatEvery    = 15 * time.Second       // of a stream of events that sends nothing else
 	streamStallMin    = heartbeatEvery         // a client that takes nothing is given this long at least
 	streamRetryEvery  = 500 * time.Millisecond // when there was no room to make a piece of a stream
+	streamMsMax       = 1 << 40                // how long a stream of a feed may be asked to last: 35 years
+	feedPage          = 1000                   // events in a page of a feed unless asked otherwise
+	feedPageMax       = 10_000                 // events in a page of a feed at most
+	cursorBytesMax    = 128                    // a feed's token or cursor
+	headerListMax     = 1 << 10                // bytes of names of the headers that a feed's client wants
 	tailsKept         = 8                      // buffers of shared pieces that a loop keeps for reuse
 	headBytesTypical  = 384                    // room for an answer's head; a longer one grows the buffer
 	headBytesMax      = 1 << 10                // room that is left for the head of a large answer

@@ -37,6 +37,10 @@ func (pg *page) tag() []byte {
 
 // pageReply is the page, or 304 if the client has it already.
 func (l *loop) pageReply(pg *page) reply {
+	if pg.dialect != dialectPlain {
+		l.consumed(pg)
+		return pg.dialectReply()
+	}
 	tag := pg.tag()
 	if tag == nil {
 		return reply{status: 200, body: pg.finish()}

@@ -13,7 +13,7 @@ import (
 // very promise it asks for. Nothing allocates: values alias the request, or the loop's scratch once decoded.
 
 // param is a set of query parameters, one bit each; a route says which it takes.
-type param uint32
+type param uint64
 
 const (
 	pPartition param = 1 << iota
@@ -41,10 +41,18 @@ const (
 	pWatch
 	pMember
 	pGeneration
+	pToken
+	pCursor
+	pCursorOf // cursor0, cursor1 and so on: the number is the partition's
+	pPageSize
+	pStream
+	pCount
+	pHeaders
 
 	kvWriteParams = pCAS | pTimeout | pTiming | pConcern
 	pollParams    = pMember | pGeneration | pLimit | pMaxBytes | pEncoding | pWait
 	produceParams = pPartition | pKey | pIdem | pTimeout | pTiming | pTime | pConcern | pExpected
+	feedParams    = pToken | pPartition | pCursor | pCursorOf | pPageSize | pStream | pCount | pHeaders | pWait | pConsistency
 	consumeParams = pOffset | pLimit | pMaxBytes | pEncoding | pConsistency | pWait | pSince
 )
 
@@ -91,6 +99,17 @@ type args struct {
 	schema    uint32
 	pipeline  []byte
 	groupArgs
+	feedArgs
+}
+
+// feedArgs are those of feeds.
+type feedArgs struct {
+	token    []byte
+	cursor   []byte
+	pageSize int
+	streamMs int64 // streamEndless: until somebody ends it
+	count    uint32
+	headers  []byte
 }
 
 // groupArgs are those of calls about groups.
@@ -154,8 +173,33 @@ func paramOf(name []byte) param {
 		return pMember
 	case "generation":
 		return pGeneration
+	case "token":
+		return pToken
+	case "cursor":
+		return pCursor
+	case "pageSizeHint", "pagesizehint":
+		return pPageSize
+	case "stream":
+		return pStream
+	case "n":
+		return pCount
+	case "headers":
+		return pHeaders
+	}
+	if _, ok := cursorOf(name); ok {
+		return pCursorOf
 	}
 	return 0
+}
+
+// cursorOf is the partition that a parameter cursor0, cursor1 and so on speaks of.
+func cursorOf(name []byte) (partition uint32, ok bool) {
+	number, ok := bytes.CutPrefix(name, []byte("cursor"))
+	if !ok {
+		return 0, false
+	}
+	n, ok := parseUint(number, 1<<32-1)
+	return uint32(n), ok
 }
 
 // parseQuery decodes the query into a; only parameters in allowed may occur, each once.
@@ -173,7 +217,9 @@ func (l *loop) parseQuery(a *args, query []byte, allowed param) error {
 		if a.has(p) {
 			return errRepeatedParam.with("query parameter %q occurs twice", name)
 		}
-		a.set |= p
+		if a.set |= p; p == pCursorOf {
+			a.partition, _ = cursorOf(name)
+		}
 		if v, err = l.unescapeQuery(v); err != nil {
 			return err
 		}
@@ -243,7 +289,42 @@ func (a *args) put(p param, v []byte) (ok bool) {
 		a.prefix, ok = v, len(v) <= engine.KVKeyBytesMax
 	case pAfter:
 		a.after, ok = v, len(v) <= engine.KVKeyBytesMax
+	default:
+		return a.putFeed(p, v)
 	}
+	return ok
+}
+
+// putFeed is put for the parameters of feeds.
+func (a *args) putFeed(p param, v []byte) (ok bool) {
+	n := uint64(0)
+	switch p {
+	case pToken:
+		a.token, ok = v, len(v) > 0 && len(v) <= cursorBytesMax
+	case pCursor, pCursorOf:
+		a.cursor, ok = v, len(v) > 0 && len(v) <= cursorBytesMax
+	case pPageSize:
+		n, ok = parseUint(v, 1<<31)
+		a.pageSize = int(n)
+	case pStream:
+		ok = a.putStream(v)
+	case pCount:
+		n, ok = parseUint(v, 1<<32-1)
+		a.count = uint32(n)
+	case pHeaders:
+		a.headers, ok = v, len(v) > 0 && len(v) <= headerListMax
+	}
+	return ok
+}
+
+// putStream takes a duration in milliseconds, or y for a stream without an end.
+func (a *args) putStream(v []byte) bool {
+	if string(v) == "y" {
+		a.streamMs = streamEndless
+		return true
+	}
+	n, ok := parseUint(v, streamMsMax)
+	a.streamMs = int64(n)
 	return ok
 }
 
