@@ -425,13 +425,13 @@ func TestDraining(t *testing.T) {
 		parked, parkedReader := f.dial()
 		fmt.Fprint(parked, post("/broker/topics/t/produce", "a"))
 		waitFor(t, "the commit", func() bool { return f.log.commits() == 1 })
-		idle, idleReader := f.dial()
-		fmt.Fprint(idle, get("/health"))
-		answer(t, idleReader, "GET")
 		begun, begunReader := f.dial()
-		came := f.net.Loops()[0].Stats().BytesIn
 		fmt.Fprint(begun, "GET /hea")
-		waitFor(t, "the beginning of a request", func() bool { return f.net.Loops()[0].Stats().BytesIn == came+8 })
+		idle, idleReader := f.dial()
+		for range 3 { // the loop that answers these has seen what came before
+			fmt.Fprint(idle, get("/health"))
+			answer(t, idleReader, "GET")
+		}
 		stopped := make(chan error, 1)
 		go func() {
 			ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)

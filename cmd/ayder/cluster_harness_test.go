@@ -117,7 +117,7 @@ func (g *group) launch(n *groupNode) {
 	}
 	n.Server = s
 	g.t.Cleanup(func() {
-		if err := s.Kill(); err != nil {
+		if err := s.End(g.t); err != nil {
 			g.t.Error(err)
 		}
 		if g.t.Failed() {

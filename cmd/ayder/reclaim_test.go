@@ -38,6 +38,22 @@ func logBytes(t *testing.T, dir string) (total int64) {
 	return total
 }
 
+// sizesIn is what ls -l would say.
+func sizesIn(t *testing.T, dir string) string {
+	t.Helper()
+	var text strings.Builder
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err.Error()
+	}
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil {
+			fmt.Fprintf(&text, "%9d %s\n", info.Size(), e.Name())
+		}
+	}
+	return text.String()
+}
+
 // deadline waits until ok says so.
 func deadline(t *testing.T, what string, ok func() bool) {
 	t.Helper()
@@ -83,6 +99,11 @@ func TestSpaceOfKeysComesBack(t *testing.T) {
 	s = s.Again(t)
 	c = s.Connect(t)
 	check()
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("%d bytes at first, now:\n%s", full, sizesIn(t, s.Dir))
+		}
+	})
 	deadline(t, "a third of it", func() bool { return logBytes(t, s.Dir) < full/3 })
 	check()
 	mustKill(t, s)

@@ -16,4 +16,5 @@ const (
 	portMax        = 32_000                // connections: one of thousands of clients may sit on any other
 	portTries      = 200
 	umountTries    = 50
+	dumpWait       = 10 * time.Second // for the end of a server that was asked for its goroutines
 )

@@ -241,12 +241,21 @@ func (s *Server) Connect(tb testing.TB) *Client {
 }
 
 func end(tb testing.TB, s *Server) {
-	if err := s.Kill(); err != nil {
+	if err := s.End(tb); err != nil {
 		tb.Error(err)
 	}
 	if tb.Failed() {
 		tb.Logf("the server on %s said:\n%s", s.Addr, s.Log())
 	}
+}
+
+// End kills the server at the end of a test. In one that has failed it is asked first, by SIGQUIT, what its goroutines are at:
+// what hung once on a busy machine may not do so again.
+func (s *Server) End(tb testing.TB) error {
+	if tb.Failed() && s.Alive() && s.Signal(syscall.SIGQUIT) == nil {
+		_, _ = s.Exit(dumpWait)
+	}
+	return s.Kill()
 }
 
 // output keeps the last logBytesMax bytes written to it. The child's output is copied here by a
