@@ -234,12 +234,13 @@ const (
 	varKey
 	varSchema
 	varPipeline
+	varFile
 
 	pathVarsMax = 3 // variables of one path
 )
 
 // pathVars are the variables by the names that they have in the table.
-var pathVars = map[string]pathVar{"topic": varTopic, "group": varGroup, "partition": varPartition, "ns": varNamespace, "key": varKey, "schema": varSchema, "pipeline": varPipeline}
+var pathVars = map[string]pathVar{"topic": varTopic, "group": varGroup, "partition": varPartition, "ns": varNamespace, "key": varKey, "schema": varSchema, "pipeline": varPipeline, "file": varFile}
 
 // pathVarOf is the variable that a segment of the table's paths stands for.
 func pathVarOf(seg string) pathVar {
@@ -290,6 +291,8 @@ func (a *args) putPath(name pathVar, v []byte, scope *auth.Scope) error {
 		a.schema = uint32(n)
 	case varPipeline:
 		a.pipeline = v
+	case varFile:
+		a.file = v
 	case varPartition:
 		n, ok := parseUint(v, 1<<32-1)
 		if !ok {

@@ -98,6 +98,7 @@ type args struct {
 	watch     bool
 	schema    uint32
 	pipeline  []byte
+	file      []byte
 	groupArgs
 	feedArgs
 }

@@ -87,6 +87,8 @@ func table() []route {
 		{method: httpparse.GET, path: "/openapi.json", handler: openAPI},
 		{method: httpparse.GET, path: "/docs", handler: docsReference},
 		{method: httpparse.GET, path: "/docs/errors", handler: docsErrors},
+		{method: httpparse.GET, path: "/console", handler: consolePage},
+		{method: httpparse.GET, path: "/console/{file}", handler: consoleFile},
 	}
 }
 

@@ -118,12 +118,13 @@ func listTopics(l *loop, x *exchange) (reply, error) {
 			b = append(b, ',')
 		}
 		b = appendTopicSettings(append(b, '{'), t)
-		var messages, bytes uint64
+		var messages, appended, bytes uint64
 		for i := range t.Partitions() {
 			s := t.Partition(i).Stats()
-			messages, bytes = messages+s.Next-s.Floor, bytes+s.Bytes
+			messages, appended, bytes = messages+s.Next-s.Floor, appended+s.Next, bytes+s.Bytes
 		}
 		b = appendMember(b, "messages", messages)
+		b = appendMember(b, "appended", appended)
 		b = append(appendMember(b, "bytes", bytes), '}')
 	}
 	b = append(b, ']')

@@ -140,6 +140,14 @@ var singleCalls = []documentCall{
 	{200, "GET", "/openapi.json", "", ""},
 	{200, "GET", "/docs", "", ""},
 	{200, "GET", "/docs/errors", "", ""},
+	{200, "GET", "/console", "", ""},
+	{304, "GET", "/console", "", "If-None-Match: *"},
+	{200, "GET", "/console/app.js", "", ""},
+	{200, "GET", "/console/console.css", "", ""},
+	{200, "GET", "/console/icon.svg", "", ""},
+	{200, "GET", "/console/index.html", "", ""},
+	{304, "GET", "/console/app.js", "", "If-None-Match: *"},
+	{404, "GET", "/console/none", "", ""},
 }
 
 // documentTest is one run of the calls.
