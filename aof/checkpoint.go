@@ -17,7 +17,10 @@ import (
 // at the price of a longer replay.
 //
 //	 0 magic "AYDERCKP" | 8 version u32 | 12 crc32c of bytes 16 … 63 | 16 index u64 | 24 payload size u64
-//	32 crc32c of the payload u32 | 36 zero u32 | 40 log id [16] | 56 zero u64 | 64 payload
+//	32 crc32c of the payload u32 | 36 zero u32 | 40 log id [16] | 56 reach u64 | 64 payload
+//
+// The owner may have gone on while it encoded its state, so parts of it may be as of later indexes; reach is one behind
+// which nothing of it is. Who replays all of the log need not know; a backup that is cut must.
 
 const (
 	checkpointMagic  = "AYDERCKP"
@@ -42,14 +45,14 @@ func (l *Log) WriteCheckpoint(index uint64, payload []byte) error {
 	l.checkpointing.Lock()
 	defer l.checkpointing.Unlock()
 	path := checkpointPath(l.dir, index)
-	if err := writeFile(l.fs, l.dir, path, encodeCheckpointHeader(index, payload, l.id), payload); err != nil {
+	if err := writeFile(l.fs, l.dir, path, encodeCheckpointHeader(index, l.Durable(), payload, l.id), payload); err != nil {
 		return fmt.Errorf("aof: checkpoint: %w", err)
 	}
 	l.checkpoint.Store(max(index, l.checkpoint.Load()))
 	return l.dropCheckpoints()
 }
 
-func encodeCheckpointHeader(index uint64, payload []byte, id logID) []byte {
+func encodeCheckpointHeader(index, reach uint64, payload []byte, id logID) []byte {
 	b := make([]byte, checkpointHeader)
 	le := binary.LittleEndian
 	copy(b, checkpointMagic)
@@ -58,6 +61,7 @@ func encodeCheckpointHeader(index uint64, payload []byte, id logID) []byte {
 	le.PutUint64(b[24:], uint64(len(payload)))
 	le.PutUint32(b[32:], crc32.Checksum(payload, castagnoli))
 	copy(b[40:], id[:])
+	le.PutUint64(b[56:], reach)
 	le.PutUint32(b[12:], crc32.Checksum(b[16:], castagnoli))
 	return b
 }
@@ -65,19 +69,28 @@ func encodeCheckpointHeader(index uint64, payload []byte, id logID) []byte {
 // decodeCheckpoint verifies a whole checkpoint file.
 func decodeCheckpoint(b []byte) (index uint64, payload []byte, err error) {
 	le := binary.LittleEndian
-	switch {
-	case len(b) < checkpointHeader || !bytes.HasPrefix(b, []byte(checkpointMagic)):
-		return 0, nil, fmt.Errorf("%w: no checkpoint header", ErrDamaged)
-	case le.Uint32(b[12:]) != crc32.Checksum(b[16:checkpointHeader], castagnoli):
-		return 0, nil, fmt.Errorf("%w: checksum mismatch in the checkpoint's header", ErrDamaged)
-	case le.Uint32(b[8:]) != formatVersion:
-		return 0, nil, fmt.Errorf("%w: checkpoint format %d", ErrVersion, le.Uint32(b[8:]))
+	if err := verifyCheckpointHeader(b); err != nil {
+		return 0, nil, err
 	}
 	payload = b[checkpointHeader:]
 	if le.Uint64(b[24:]) != uint64(len(payload)) || le.Uint32(b[32:]) != crc32.Checksum(payload, castagnoli) {
 		return 0, nil, fmt.Errorf("%w: checksum mismatch in the checkpoint's payload", ErrDamaged)
 	}
 	return le.Uint64(b[16:]), payload, nil
+}
+
+// verifyCheckpointHeader verifies the header at the start of b.
+func verifyCheckpointHeader(b []byte) error {
+	le := binary.LittleEndian
+	switch {
+	case len(b) < checkpointHeader || !bytes.HasPrefix(b, []byte(checkpointMagic)):
+		return fmt.Errorf("%w: no checkpoint header", ErrDamaged)
+	case le.Uint32(b[12:]) != crc32.Checksum(b[16:checkpointHeader], castagnoli):
+		return fmt.Errorf("%w: checksum mismatch in the checkpoint's header", ErrDamaged)
+	case le.Uint32(b[8:]) != formatVersion:
+		return fmt.Errorf("%w: checkpoint format %d", ErrVersion, le.Uint32(b[8:]))
+	}
+	return nil
 }
 
 // dropCheckpoints removes all but the newest ones.

@@ -56,6 +56,9 @@ func (l *Log) unlinkBefore(limit uint64) (gone []*segment) {
 	gone = append(gone, l.segs[:n]...)
 	l.segs = append([]*segment(nil), l.segs[n:]...)
 	clear(l.hints[:])
+	if n > 0 {
+		l.wholeFrom = l.durable.Load()
+	}
 	l.stats.Segments.Store(int64(len(l.segs)))
 	l.mu.Unlock()
 	for _, s := range gone {

@@ -60,10 +60,12 @@ func FileID(r io.ReaderAt) (string, error) {
 	case segmentMagic:
 		return seedID(le.Uint64(b[24:])), nil
 	case checkpointMagic:
-		return fmt.Sprintf("%08x", le.Uint32(b[12:])), nil
+		return checkpointID(le.Uint32(b[12:])), nil
 	}
 	return "", fmt.Errorf("%w: no header of a segment or a checkpoint", ErrDamaged)
 }
+
+func checkpointID(crc uint32) string { return fmt.Sprintf("%08x", crc) }
 
 func seedID(seed uint64) string { return fmt.Sprintf("%016x", seed) }
 

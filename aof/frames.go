@@ -29,26 +29,27 @@ type frameReader struct {
 // ReadFrame returns the frame with this index, which must be durable, verified; its bytes are in buf, or in new memory where
 // that is too small. ErrNotFound: not in the log. It may read a file. Any goroutine.
 func (l *Log) ReadFrame(index uint64, buf []byte) (record.Frame, error) {
-	return l.frame(index, buf, false)
+	f, _, err := l.frame(index, buf, false)
+	return f, err
 }
 
 // Entry returns header and payload of the frame with this index, durable or not: any that a Thread's Append returned for, or
 // that is durable. The payload is in buf, or in new memory where that is too small. ErrNotFound outside of what the log has. It
 // may read a file, for an old one; what is in memory is taken as it is, as a Reader does. Any goroutine.
 func (l *Log) Entry(index uint64, buf []byte) (record.Header, []byte, error) {
-	f, err := l.frame(index, buf, true)
+	f, _, err := l.frame(index, buf, true)
 	return f.Header, f.Payload, err
 }
 
-// frame finds a frame and copies its payload to buf. entry: it need not be durable, nor verified if it is in memory.
-func (l *Log) frame(index uint64, buf []byte, entry bool) (f record.Frame, err error) {
+// frame finds a frame and copies its payload to buf; end is where it ends in its segment. entry: it need not be durable, nor
+// verified if it is in memory.
+func (l *Log) frame(index uint64, buf []byte, entry bool) (f record.Frame, end int64, err error) {
 	l.cuts.RLock()
 	defer l.cuts.RUnlock()
 	s, from := l.locate(index, entry)
 	if s == nil {
-		return f, fmt.Errorf("%w: index %d", ErrNotFound, index)
+		return f, 0, fmt.Errorf("%w: index %d", ErrNotFound, index)
 	}
-	var end int64
 	if img := s.acquireImage(); img != nil && from.index != 0 {
 		f, end, err = findFrame(&window{mem: img.mem, size: s.size}, s, from, index, buf, !entry)
 		img.release()
@@ -61,7 +62,7 @@ func (l *Log) frame(index uint64, buf []byte, entry bool) (f record.Frame, err e
 	if err == nil {
 		l.remember(s, mark{index + 1, end})
 	}
-	return f, l.noticed(err)
+	return f, end, l.noticed(err)
 }
 
 // locate returns the segment of an index, nil if the log does not have it, and a mark at or before it; the mark's index is 0

@@ -62,6 +62,7 @@ type Log struct {
 	unnamed     []*segment      // in use under a spare's name
 	slimmed     bool            // there are fewer spares than usual, until the next frame
 	slimLast    uint64          // last when slim was called last
+	wholeFrom   uint64          // what was alive at this index, or at a later one, is here: nothing was taken out since. 0: nothing ever was
 
 	checkpointing sync.Mutex    // one checkpoint at a time
 	checkpoint    atomic.Uint64 // index of the newest: what it covers is never cut off the end

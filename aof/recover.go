@@ -2,6 +2,7 @@ package aof
 
 import (
 	"fmt"
+	"slices"
 
 	"ayder/internal/record"
 	"ayder/internal/uring"
@@ -379,6 +380,9 @@ func (r *recovery) resume() error {
 		l.pos = r.end.pos
 	}
 	l.countRoom()
+	if len(l.segs) > 0 && (l.segs[0].first > 1 || slices.ContainsFunc(l.segs, func(s *segment) bool { return s.rewritten() })) {
+		l.wholeFrom = l.last // when that was nobody knows
+	}
 	l.stats.Segments.Store(int64(len(l.segs)))
 	if l.active != nil || len(l.ready) > 0 {
 		return nil

@@ -362,6 +362,7 @@ func (l *Log) replace(olds []*segment, now *segment) {
 	i := slices.Index(l.segs, olds[0])
 	l.segs = slices.Replace(slices.Clone(l.segs), i, i+len(olds), now)
 	clear(l.hints[:])
+	l.wholeFrom = l.durable.Load()
 	l.stats.Segments.Store(int64(len(l.segs)))
 }
 

@@ -1,6 +1,7 @@
 package aof
 
 import (
+	"encoding/binary"
 	"errors"
 	"math/rand/v2"
 	"slices"
@@ -122,14 +123,14 @@ func FuzzSidecar(f *testing.F) {
 
 func FuzzCheckpoint(f *testing.F) {
 	payload := []byte("the state")
-	f.Add(append(encodeCheckpointHeader(5, payload, logID{1}), payload...))
-	f.Add(encodeCheckpointHeader(0, nil, logID{}))
+	f.Add(append(encodeCheckpointHeader(5, 7, payload, logID{1}), payload...))
+	f.Add(encodeCheckpointHeader(0, 0, nil, logID{}))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		index, payload, err := decodeCheckpoint(b)
 		if err != nil {
 			return
 		}
-		again := append(encodeCheckpointHeader(index, payload, logID(b[40:56])), payload...)
+		again := append(encodeCheckpointHeader(index, binary.LittleEndian.Uint64(b[56:]), payload, logID(b[40:56])), payload...)
 		if string(again[16:56]) != string(b[16:56]) {
 			t.Errorf("decoded and encoded again it differs: %x", b[:checkpointHeader])
 		}

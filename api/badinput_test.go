@@ -114,7 +114,11 @@ func pathOf(r *route, topic, group, partition string) string {
 	if pipeline == "g" {
 		pipeline = "p"
 	}
-	return strings.NewReplacer("{pipeline}", pipeline, "{topic}", topic, "{ns}", topic, "{key...}", "k", "{group}", group, "{partition}", partition, "{schema}", schema).Replace(r.path)
+	file, piece := group, group
+	if group == "g" {
+		file, piece = "console.css", "file@1"
+	}
+	return strings.NewReplacer("{file}", file, "{piece}", piece, "{pipeline}", pipeline, "{topic}", topic, "{ns}", topic, "{key...}", "k", "{group}", group, "{partition}", partition, "{schema}", schema).Replace(r.path)
 }
 
 // withQuery adds what a call cannot do without.

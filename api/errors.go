@@ -93,6 +93,7 @@ var (
 	errBadCursor      = &Error{Status: 400, Code: "bad_cursor", Message: "The cursor is not one of this partition of this feed"}
 	errCursorGone     = &Error{Status: 410, Code: "cursor_gone", Message: "What the cursor points to is not there any more"}
 	errBelowFloor     = &Error{Status: 410, Code: "offset_gone", Message: "The offset is below the partition's floor"}
+	errPieceGone      = &Error{Status: 410, Code: "file_gone", Message: "The log has another file by now: ask for the list again"}
 	errExpected       = &Error{Status: 412, Code: "unexpected_offset", Message: "expected_offset is not the partition's next offset"}
 	errTooLarge       = &Error{Status: 413, Code: "body_too_large", Message: "The request body is too large"}
 	errAboveEnd       = &Error{Status: 416, Code: "offset_out_of_range", Message: "The offset is above the partition's end"}
@@ -121,7 +122,7 @@ var errorList = []*Error{
 	errRedirect, errNoHTTPS, errNotClustered, errNodeConflict, errBadMember, errUnknownNode, errChange, errRateLimited, errBadGzip, errNeedsSealed,
 	errBadMemberID, errUnknownGroup, errUnknownMember, errFenced, errGroupActive, errBadQuery, errBadSchema, errUnknownSchema, errSchemaLimit, errSumOverflow, errTooMuchOutput,
 	errStaleToken, errBadCursor, errCursorGone,
-	errBadPipeline, errNoPipeline, errPipelineExists, errPipelineLimit,
+	errPieceGone, errBadPipeline, errNoPipeline, errPipelineExists, errPipelineLimit,
 }
 
 // What a Log, a Reader and a Cluster may answer; the program that wires them translates their errors into these.

@@ -235,12 +235,13 @@ const (
 	varSchema
 	varPipeline
 	varFile
+	varPiece
 
 	pathVarsMax = 3 // variables of one path
 )
 
 // pathVars are the variables by the names that they have in the table.
-var pathVars = map[string]pathVar{"topic": varTopic, "group": varGroup, "partition": varPartition, "ns": varNamespace, "key": varKey, "schema": varSchema, "pipeline": varPipeline, "file": varFile}
+var pathVars = map[string]pathVar{"topic": varTopic, "group": varGroup, "partition": varPartition, "ns": varNamespace, "key": varKey, "schema": varSchema, "pipeline": varPipeline, "file": varFile, "piece": varPiece}
 
 // pathVarOf is the variable that a segment of the table's paths stands for.
 func pathVarOf(seg string) pathVar {
@@ -293,6 +294,8 @@ func (a *args) putPath(name pathVar, v []byte, scope *auth.Scope) error {
 		a.pipeline = v
 	case varFile:
 		a.file = v
+	case varPiece:
+		return a.putPiece(v)
 	case varPartition:
 		n, ok := parseUint(v, 1<<32-1)
 		if !ok {

@@ -219,7 +219,7 @@ func newFixture(t *testing.T, backend string, change ...func(*Options)) *fixture
 		Tokens: auth.NewHolder(tokens), Exposition: exposition, Observe: func(*metrics.Sample) {},
 		Logger: slog.New(slog.DiscardHandler), HTTP: httpparse.DefaultLimits(), Loops: 1, CommitsInFlight: 2,
 		CommitTimeoutNs: int64(30 * time.Second), HeaderNs: int64(30 * time.Second), IdleNs: int64(60 * time.Second),
-		DefaultPartitions: 8, AutoCreate: true, ServerTiming: true,
+		DefaultPartitions: 8, AutoCreate: true, ServerTiming: true, Backup: oneFile{},
 	}
 	for _, c := range change {
 		c(&o)

@@ -18,6 +18,7 @@ const (
 	retriesMax        = 4096             // requests held back per loop until a batch can be opened
 	consumeLimit      = 100              // messages in a page unless asked otherwise
 	consumeLimitMax   = 1000             // messages in a page at most
+	pieceNameMax      = 128              // bytes of the name and id of a file of the log
 	consumeBytes      = 1 << 20          // bytes of a page unless asked otherwise
 	consumeBytesMax   = 16 << 20         // bytes of a page at most
 	readersMax        = 4                // goroutines that read old messages from disk

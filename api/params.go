@@ -99,6 +99,8 @@ type args struct {
 	schema    uint32
 	pipeline  []byte
 	file      []byte
+	piece     []byte // a file of the log, and its id
+	pieceID   []byte
 	groupArgs
 	feedArgs
 }

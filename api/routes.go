@@ -84,6 +84,8 @@ func table() []route {
 		{method: httpparse.POST, path: "/ha/membership/remove", role: auth.Admin, global: true, where: leaderOnly, handler: removeMember},
 		{method: httpparse.POST, path: "/ha/transfer", role: auth.Admin, global: true, where: leaderOnly, handler: transfer},
 		{method: httpparse.GET, path: "/admin/timing", role: auth.Read, params: pReset, handler: adminTiming},
+		{method: httpparse.GET, path: "/admin/backup", role: auth.Admin, global: true, handler: backupList},
+		{method: httpparse.GET, path: "/admin/backup/{piece}", role: auth.Admin, global: true, params: pOffset | pMaxBytes, handler: backupPiece},
 		{method: httpparse.GET, path: "/openapi.json", handler: openAPI},
 		{method: httpparse.GET, path: "/docs", handler: docsReference},
 		{method: httpparse.GET, path: "/docs/errors", handler: docsErrors},

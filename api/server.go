@@ -53,6 +53,7 @@ type Options struct {
 	Exposition *metrics.Exposition
 	Observe    func(*metrics.Sample) // adds what only the program knows: log, network, backend
 	LogErr     func() error          // why the log has stopped, nil while it works; nil itself: only what commits meet counts
+	Backup     Backup                // the log as files; nil: nobody can copy it
 	Logger     *slog.Logger
 
 	QueryWorkers int    // goroutines that evaluate queries, 0: half as many as there are processors

@@ -3,6 +3,7 @@
 //	ayder [serve] [flags]   serve (the default); ayder --help lists every setting
 //	ayder check DIR         verify every checksum of a data directory
 //	ayder dump DIR          print its frames, one line per section
+//	ayder restore DEST DIR  make a data directory of a backup (ayder backup DEST is the client's)
 //	ayder version           what was built, and how
 //	ayder man               the manual page; ayder completion bash|zsh|fish
 //	ayder topic|produce|consume|group|kv …    the client; ayder client lists its commands
@@ -46,6 +47,9 @@ func run(args []string) int {
 	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
 		command, args = args[0], args[1:]
 	}
+	if status, ok := runTool(command, args); ok {
+		return status
+	}
 	switch command {
 	case "serve":
 		return report(serve(args))
@@ -65,7 +69,7 @@ func run(args []string) int {
 	case "help":
 		return report(config.Help(os.Stdout))
 	}
-	fmt.Fprintf(os.Stderr, "ayder: unknown command %q; known are serve, check, dump, version, man, completion, client, help, %s\n", command, strings.Join(cli.Words(), ", "))
+	fmt.Fprintf(os.Stderr, "ayder: unknown command %q; known are serve, check, dump, restore, version, man, completion, client, help, %s\n", command, strings.Join(cli.Words(), ", "))
 	return 2
 }
 

@@ -41,7 +41,7 @@ func program() *manual.Program {
 			{Code: 6, Meaning: "Not allowed (client)."},
 		},
 	}
-	p.Commands = append(p.Commands, cli.Describe()...)
+	p.Commands = append(append(p.Commands, describeTools()...), cli.Describe()...)
 	return p
 }
 

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"ayder/aof"
 	"ayder/internal/testkit/proc"
 )
 
@@ -170,8 +171,24 @@ func TestOpenAPIDocument(t *testing.T) {
 	for _, call := range singleCalls {
 		d.call(call)
 	}
+	d.backup()
 	d.refusals()
 	d.complete()
+}
+
+// backup asks for a file of the log, whose name only the server knows.
+func (d *documentTest) backup() {
+	d.call(documentCall{200, "GET", "/admin/backup", "", ""})
+	list := struct{ Pieces []aof.Piece }{}
+	r := d.send("GET", "/admin/backup", "", "")
+	if err := r.JSON(&list); err != nil || len(list.Pieces) == 0 {
+		d.Fatalf("%v %v", r, err)
+	}
+	file := "/admin/backup/" + list.Pieces[0].Name + "@" + list.Pieces[0].ID
+	d.call(documentCall{200, "GET", file + "?offset=8&max_bytes=100", "", ""})
+	d.call(documentCall{416, "GET", file + "?offset=1000000000", "", ""})
+	d.call(documentCall{410, "GET", file + "0", "", ""})
+	d.call(documentCall{400, "GET", "/admin/backup/..@1x", "", ""})
 }
 
 // leaderCalls and followerCalls are what three nodes answer otherwise than one does.
@@ -521,7 +538,7 @@ func (d *documentTest) refused(status int, method, path, body, header string, co
 
 // samplePath fills in a path's variables with what there is.
 func samplePath(template string) string {
-	return strings.NewReplacer("{topic}", "t", "{group}", "g", "{partition}", "0", "{ns}", "n", "{key...}", "k", "{schema}", "1").Replace(template)
+	return strings.NewReplacer("{topic}", "t", "{group}", "g", "{partition}", "0", "{ns}", "n", "{key...}", "k", "{schema}", "1", "{piece}", "x@1").Replace(template)
 }
 
 // badValue is a value that a parameter cannot have, empty if it takes anything.

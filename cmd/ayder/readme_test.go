@@ -106,7 +106,7 @@ func TestReadmeCommandsAreReal(t *testing.T) {
 		case words[0] == "make":
 			dry(t, root, append([]string{"make", "-n"}, words[1:]...))
 		case code == "go run ./cmd/ayder --help", words[0] == "curl" && len(words) == 1:
-		case words[0] == "ayder" && len(words) == 3 && (words[1] == "check" || words[1] == "dump"), code == "ayder client", code == "ayder man", code == "ayder completion "+shells, slices.Contains(cli.Words(), code):
+		case words[0] == "ayder" && len(words) == 3 && (words[1] == "check" || words[1] == "dump"), code == "ayder backup DEST", code == "ayder restore DEST DATA_DIR", code == "ayder client", code == "ayder man", code == "ayder completion "+shells, slices.Contains(cli.Words(), code):
 		case !noCommand.MatchString(code):
 			t.Errorf("nothing tests `%s`", code)
 		}
@@ -227,6 +227,9 @@ func followReadme(t *testing.T, r *readme, dir string) {
 	}
 	if out != "a\nb\nc\n" {
 		t.Errorf("the client read %q", out)
+	}
+	if out, err := shell(ctx, dir, "go run ./cmd/ayder backup ./copy && go run ./cmd/ayder restore ./copy ./again"); err != nil || !strings.Contains(out, "restored into ./again") {
+		t.Errorf("backup: %v %s", err, out)
 	}
 	if out, err := shell(ctx, dir, "go run ./cmd/ayder --help"); err != nil || !strings.Contains(out, "--listen") {
 		t.Errorf("help: %v %s", err, out)

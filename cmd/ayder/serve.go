@@ -67,7 +67,7 @@ func serveWith(c *config.Config, logger *slog.Logger, tokens *auth.Holder) error
 	}
 	o := apiOptions(c, st, tokens, exposition, logger)
 	var listener *netpoll.Server
-	o.LogErr = st.log.Err
+	o.LogErr, o.Backup = st.log.Err, st
 	o.Observe = func(s *metrics.Sample) { st.observe(s); observeNetwork(s, listener) }
 	face := api.NewServer(o)
 	checkpoint := face.Checkpoint

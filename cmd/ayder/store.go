@@ -11,6 +11,7 @@ import (
 	"ayder/aof"
 	"ayder/api"
 	"ayder/engine"
+	"ayder/internal/backup"
 	"ayder/internal/config"
 	"ayder/internal/metrics"
 	"ayder/internal/record"
@@ -103,6 +104,9 @@ func openOnce(c *config.Config, logger *slog.Logger) (*store, error) {
 
 // prepare looks at what the directory was used for. A node of a cluster may have begun to replace its log.
 func (st *store) prepare(c *config.Config) error {
+	if backup.Unfinished(c.DataDir) {
+		return fmt.Errorf("%s: a restore into it has not come to its end: empty it and restore again", c.DataDir)
+	}
 	if c.HA != nil {
 		installed, err := raftlog.FinishInstall(c.DataDir)
 		if installed {

@@ -37,7 +37,7 @@ type command struct {
 // commands is every command there is.
 func commands() []command {
 	var all []command
-	for _, part := range [][]command{topicCommands, produceCommands, consumeCommands, groupCommands, kvCommands, healthCommands, queryCommands} {
+	for _, part := range [][]command{topicCommands, produceCommands, consumeCommands, groupCommands, kvCommands, healthCommands, queryCommands, backupCommands} {
 		all = append(all, part...)
 	}
 	return all

@@ -42,9 +42,10 @@ var arrows = map[string][]string{
 	"internal/uring":       {},
 	"internal/mailbox":     {},
 	"internal/timing":      {},
-	"internal/metrics":     {"internal/timing"}, // renders its snapshots
-	"internal/config":      {"internal/manual"}, // describes its settings
-	"internal/cli":         {"internal/manual"}, // and its commands
+	"internal/metrics":     {"internal/timing"},                             // renders its snapshots
+	"internal/config":      {"internal/manual"},                             // describes its settings
+	"internal/cli":         {"internal/manual", "internal/backup", "aof"},   // and its commands
+	"internal/backup":      {"aof", "engine", "raftlog", "internal/record"}, // copies logs, and makes them again
 	"internal/manual":      {},
 	"internal/auth":        {},
 	"internal/console":     {},
