@@ -532,3 +532,25 @@ func TestPipelinesOfAFollower(t *testing.T) {
 	wantAt(t, m, `"follower"`, "role")
 	wantAt(t, m, `10`, "rows")
 }
+
+// What comes when its window is closed, or does not decode, is in no row, and the description says how many there were.
+func TestPipelineCountsWhatIsInNoRow(t *testing.T) {
+	f := newFixture(t, "auto")
+	for _, topic := range []string{"t", "u", "counts", "pairs"} {
+		f.call("POST", "/broker/topics", fmt.Sprintf(`{"name":%q,"partitions":1}`, topic))
+	}
+	f.pipeline("q", `"query":{"source":{"topic":"t"},"window":{"size_ms":10,"ts_field":"n"},"aggregate":{"measures":[{"op":"count"}]}}`, "counts")
+	f.pipeline("j", `"join":{"left":{"topic":"t"},"right":{"topic":"u"},"on":{"left_key":"n","right_key":"n"},"window":{"size_ms":10,"ts_field":"n"}}`, "pairs")
+	f.produceTo("u", 0, `{"n":5}`, `{"n":2000}`)
+	for _, value := range []string{`{"n":5}`, `{"n":1000}`, `{"n":4}`, `{`, `{"n":1001}`} {
+		f.call("POST", "/broker/topics/t/produce?partition=0", value)
+	}
+	waitFor(t, "the counts of the query", func() bool {
+		m := f.caughtUp("q")
+		return m["scanned"] == 5.0 && m["skipped"] == 1.0 && m["late"] == 1.0
+	})
+	waitFor(t, "the counts of the join", func() bool {
+		m := f.caughtUp("j")
+		return m["scanned"] == 7.0 && m["skipped"] == 1.0 && m["late"] == 1.0
+	})
+}

@@ -7,6 +7,7 @@ import (
 	"ayder/engine"
 	"ayder/internal/jsonscan"
 	"ayder/internal/metrics"
+	"ayder/internal/query"
 )
 
 // Listing and describing pipelines. How far one has come is known to the loop that it writes on, so every loop is asked for its own,
@@ -20,6 +21,7 @@ type pipeStatus struct {
 	state    pipeState
 	reason   string
 	progress engine.PipelineProgress
+	counts   *query.Counts // nil: not known here
 	inputs   []pipeInput
 	lag      uint64
 }
@@ -51,7 +53,7 @@ func (l *loop) pipeStatus(of *engine.Pipeline) pipeStatus {
 	case l.failed != nil:
 		s.reason = errStorage.Message
 	case p != nil:
-		s.state, s.reason = p.state, p.reason
+		s.state, s.reason, s.counts = p.state, p.reason, p.counts
 	}
 	if at := l.server.lookup(of.Spec().Into); at != nil {
 		s.progress = l.shard.PipelineProgress(at, of.ID())
@@ -158,6 +160,13 @@ func (s *pipeStatus) appendTo(b []byte) []byte {
 // appendDetails renders what only a description has.
 func (s *pipeStatus) appendDetails(b []byte) []byte {
 	b = appendMember(b, "state_bytes", uint64(len(s.progress.State)))
+	if s.counts == nil {
+		b = append(b, `,"scanned":null,"skipped":null,"late":null`...)
+	} else {
+		b = appendMember(b, "scanned", s.counts.Scanned)
+		b = appendMember(b, "skipped", s.counts.Skipped)
+		b = appendMember(b, "late", s.counts.Late)
+	}
 	sides := []string{"source"}
 	if len(s.of.Spec().Inputs) > 1 {
 		sides = []string{"left", "right"}

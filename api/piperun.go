@@ -442,6 +442,15 @@ func (r *pipeRun) relax() {
 	}
 }
 
+// counts are numbers of the messages that the query was given, those before a restart included; nil: it does not count.
+func (r *pipeRun) counts() *query.Counts {
+	if c, ok := r.op.(query.Counted); ok {
+		counts := c.Counts()
+		return &counts
+	}
+	return nil
+}
+
 // isFinal tells whether an error is why a pipeline cannot go on, and not why it could not just now.
 func isFinal(err error) bool {
 	var f *pipeFailure

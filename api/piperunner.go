@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"ayder/engine"
+	"ayder/internal/query"
 	"ayder/internal/record"
 )
 
@@ -43,7 +44,8 @@ type pipe struct {
 	woken  bool     // there was news since the worker began
 	step   *pipeStep
 	state  pipeState
-	reason string // why it waits or has failed
+	reason string        // why it waits or has failed
+	counts *query.Counts // of the last piece of work, nil: none was done here yet
 	ears   map[record.Stream]*ear
 }
 
@@ -189,7 +191,11 @@ func (p *pipe) start() {
 	ok := l.server.pipers.add(func(w *worker) {
 		began, produced := now(), l.server.produced()
 		step, more, err := run.work(w)
-		l.net.Post(func() { p.worked(run, step, more, err) })
+		counts := run.counts()
+		l.net.Post(func() {
+			p.counts = counts
+			p.worked(run, step, more, err)
+		})
 		l.server.rest(pipeRest*(now()-began), produced)
 	})
 	if !ok {

@@ -4,7 +4,7 @@ package query
 // each side is; so that is its state:
 //
 //	version u8 | fingerprint of the join u64 |
-//	  twice, left and right: a message was seen u8 | its latest time u64
+//	  twice, left and right: a message was seen u8 | its latest time u64 | messages scanned, skipped, late uvarint (not in version 1)
 //	messages uvarint |
 //	  flags u8 (1: right, 2: is in a row) | time varint | partition, offset uvarint | put off for ms uvarint | key, fields: uvarint length, bytes
 //
@@ -22,7 +22,7 @@ import (
 	"ayder/internal/jsonscan"
 )
 
-const joinStateVersion = 1
+const joinStateVersion = 2
 
 const (
 	stateRight   = 1
@@ -72,6 +72,18 @@ func (o *joinOperator) give(p *pair) bool {
 	return true
 }
 
+// Counts implements Counted. Matched are those that could find a partner.
+func (o *joinOperator) Counts() (c Counts) {
+	for side := range o.tallies {
+		t := &o.tallies[side]
+		c.Scanned += uint64(t.scanned)
+		c.Skipped += uint64(t.skipped)
+		c.Late += uint64(t.late)
+	}
+	c.Matched = c.Scanned - c.Skipped - c.Late
+	return c
+}
+
 // Order implements Paced.
 func (o *joinOperator) Order() (first int, both bool) {
 	l, r := &o.tallies[leftSide], &o.tallies[rightSide]
@@ -94,6 +106,9 @@ func (o *joinOperator) AppendState(b []byte) []byte {
 		t := &o.tallies[side]
 		b = append(b, byte(BoolValue(t.seen).bits))
 		b = binary.LittleEndian.AppendUint64(b, uint64(t.latestMs))
+		for _, n := range []int{t.scanned, t.skipped, t.late} {
+			b = binary.AppendUvarint(b, uint64(n))
+		}
 	}
 	b = binary.AppendUvarint(b, uint64(o.buf.waiting))
 	due := slices.Clone(o.buf.due)
@@ -133,12 +148,13 @@ func (o *joinOperator) appendWaiting(b []byte, d joinDue) []byte {
 // Restore implements Operator.
 func (o *joinOperator) Restore(state []byte) error {
 	r := stateReader{left: state}
-	if r.u8() != joinStateVersion || r.u64() != o.fingerprint() {
+	version := r.u8()
+	if version == 0 || version > joinStateVersion || r.u64() != o.fingerprint() {
 		return errJoinState
 	}
 	for side := range o.tallies {
 		seen, latestMs := r.u8(), int64(r.u64())
-		if seen > 1 || !inTime(latestMs) {
+		if seen > 1 || !inTime(latestMs) || version > 1 && !o.tallies[side].restoreCounts(&r) {
 			return errJoinState
 		}
 		if seen == 1 {
@@ -157,6 +173,13 @@ func (o *joinOperator) Restore(state []byte) error {
 		return errJoinState
 	}
 	return nil
+}
+
+// restoreCounts reads how many messages there were; false: they contradict each other.
+func (t *tally) restoreCounts(r *stateReader) bool {
+	scanned, skipped, late := r.uvarint(), r.uvarint(), r.uvarint()
+	t.scanned, t.skipped, t.late = int(scanned), int(skipped), int(late)
+	return scanned <= math.MaxInt64/2 && skipped <= scanned && late <= scanned-skipped
 }
 
 // restoreWaiting reads what appendWaiting wrote.

@@ -437,3 +437,37 @@ func TestJoinOperatorSettlesInPieces(t *testing.T) {
 		t.Errorf("%d rows, want %d", rows, n)
 	}
 }
+
+// TestJoinOperatorCounts: what was late or did not decode is counted, also across a restart; a state of the first version has no counts.
+func TestJoinOperatorCounts(t *testing.T) {
+	j := mustJoin(t, `{`+joinSources+`,"on":{"left_key":"k","right_key":"k"},"window":{"size_ms":50}}`)
+	o := mustOperator(t, j)
+	for i, at := range []uint64{1000, 1000, 2000, 2000, 1100, 2000} {
+		m := &Message{Offset: uint64(i), TimeMs: at, Value: []byte(`{"k":1}`)}
+		if i == 5 {
+			m.Value = []byte(`{`)
+		}
+		if err := o.Push(i%2, m, func(Row) {}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := Counts{Scanned: 6, Matched: 4, Skipped: 1, Late: 1}
+	if got := o.(Counted).Counts(); got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+	state := o.AppendState(nil)
+	again := mustOperator(t, j)
+	if err := again.Restore(state); err != nil || again.(Counted).Counts() != want {
+		t.Errorf("%v %+v", err, again.(Counted).Counts())
+	}
+	const first, second = 1 + 8 + 1 + 8, 1 + 8 + 2*(1+8) + 3 // where the counts of each side are, three bytes
+	old := append(slices.Concat([]byte{1}, state[1:first], state[first+3:second]), state[second+3:]...)
+	again = mustOperator(t, j)
+	if err := again.Restore(old); err != nil || again.(Counted).Counts() != (Counts{}) {
+		t.Errorf("version 1: %v %+v", err, again.(Counted).Counts())
+	}
+	state[first+1] = 100
+	if err := mustOperator(t, j).Restore(state); err == nil {
+		t.Error("more messages were skipped than there were")
+	}
+}

@@ -25,7 +25,7 @@ type Counted interface{ Counts() Counts }
 // Counts are numbers of messages.
 type Counts struct {
 	Scanned uint64 // that were pushed
-	Matched uint64 // that are part of the rows
+	Matched uint64 // that are part of the rows, or may be
 	Skipped uint64 // that do not decode, or have no time where one is needed
 	Late    uint64 // that came when their windows were closed
 }
