@@ -554,3 +554,38 @@ func TestPipelineCountsWhatIsInNoRow(t *testing.T) {
 		return m["scanned"] == 7.0 && m["skipped"] == 1.0 && m["late"] == 1.0
 	})
 }
+
+// What was lost is counted once, however often the pipeline is taken up again.
+func TestPipelineCountsALossOnce(t *testing.T) {
+	f := newFixture(t, "auto", func(o *Options) { o.QueryWorkers = 1 })
+	f.call("POST", "/broker/topics", `{"name":"in","partitions":1}`)
+	f.pipeline("p", `"query":{"source":{"topic":"in"},"window":{"size_ms":1000000,"ts_field":"n"},"aggregate":{"group_by":["n"],"measures":[{"op":"count"}]}}`, "out")
+	f.produceTo("in", 0, numbered(0, 1000)...) // so much to remember that steps are read again after a restart
+	f.caughtUp("p")
+	leave := f.holdPiper()
+	f.produceTo("in", 0, numbered(1000, 1050)...)
+	if status, m := f.call("POST", "/broker/delete-before", `{"topic":"in","partition":0,"before_offset":1020}`); status != 200 {
+		t.Fatal(status, m)
+	}
+	leave()
+	lost := f.caughtUp("p")["lost"].(float64)
+	if lost < 20 {
+		t.Fatal("lost: ", lost)
+	}
+	for i := range 3 {
+		l := f.loops()[0]
+		done := make(chan struct{})
+		l.net.Post(func() {
+			for _, p := range l.pipes {
+				p.wait("a test says so")
+			}
+			close(done)
+		})
+		<-done
+		f.produceTo("in", 0, numbered(1050+i, 1051+i)...)
+		waitFor(t, "one more", func() bool { return f.caughtUp("p")["scanned"] == 1050-lost+float64(i+1) })
+		if now := f.describePipe("p")["lost"]; now != lost {
+			t.Fatalf("%v lost, and %v when it was taken up again", lost, now)
+		}
+	}
+}

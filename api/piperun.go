@@ -408,7 +408,8 @@ func (r *pipeRun) finish(cursors []*pipeCursor, taken int) (*pipeStep, error) {
 	}
 	s.Lost = r.lost + span - uint64(taken)
 	r.lost = 0
-	if r.since++; r.state <= pipeStateSmall || r.since > engine.PipelineJournalMax {
+	// A step that lacks messages is not read again: they would be counted once more each time.
+	if r.since++; r.state <= pipeStateSmall || r.since > engine.PipelineJournalMax || s.Lost > 0 {
 		s.HasState, s.State = true, r.op.AppendState(nil)
 		if len(s.State) > engine.PipelineStateMax {
 			return nil, failPipe("state too large: it remembers %d bytes, %d are allowed", len(s.State), engine.PipelineStateMax)
