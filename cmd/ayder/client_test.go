@@ -228,6 +228,7 @@ func TestClientFollowsRedirects(t *testing.T) {
 }
 
 func TestClientKeepsKeysAndValues(t *testing.T) {
+	t.Parallel()
 	s := proc.Run(t, proc.Options{})
 	binary := "\x00\xff\n" + strings.Repeat("v", 100_000)
 	mustAsk(t, s.Addr, binary, "kv", "put", "n", "dir/with space/meta")

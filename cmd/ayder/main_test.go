@@ -2,9 +2,12 @@ package main
 
 import (
 	"bytes"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -17,7 +20,18 @@ import (
 //
 // AYDER_BIG=1 runs the tests of size in full: gigabytes on disk, millions of messages, minutes.
 
-func TestMain(m *testing.M) { os.Exit(proc.Main(m)) }
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
+		if err := f.Value.Set(strconv.Itoa(max(atOnce, runtime.GOMAXPROCS(0)))); err != nil {
+			panic(err)
+		}
+	}
+	os.Exit(proc.Main(m))
+}
+
+// atOnce is how many parallel tests run at least: they wait for elections, disks and clocks more than they work.
+const atOnce = 4
 
 // full tells that the tests of size are to be run in full.
 func full() bool { return os.Getenv("AYDER_BIG") == "1" }

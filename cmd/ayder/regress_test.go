@@ -189,6 +189,7 @@ func mustFindNothing(t *testing.T, c *proc.Client, topic string) {
 }
 
 func TestAHundredThousandLines(t *testing.T) {
+	t.Parallel()
 	eachBackend(t, func(t *testing.T, o proc.Options) {
 		const lines = 100_000
 		s := proc.Run(t, o)
@@ -287,6 +288,7 @@ func mustReadPages(t *testing.T, c *proc.Client, count, size int) {
 // Everything in one partition, many messages: read from offset 0 to the end, before and after a
 // restart. More than five millions with AYDER_BIG=1.
 func TestManyMessagesInOnePartition(t *testing.T) {
+	t.Parallel()
 	count := scale(5_200_000, 500_000, 30_000)
 	const lines = 10_000
 	backends := proc.Backends(t)
@@ -329,6 +331,7 @@ func mustReadNumbers(t *testing.T, c *proc.Client, count int) {
 
 // A directory of many segments: restarted, checked, read at random. Over 4 GiB with AYDER_BIG=1.
 func TestLargeDataDirectory(t *testing.T) {
+	t.Parallel()
 	const lines, size = 7, 1 << 20
 	requests := scale(600, 30, 5)
 	s := proc.Run(t, proc.Options{Args: []string{"--tail-bytes", "32MiB"}})

@@ -289,6 +289,7 @@ func TestSecondServerOnADirectoryIsRefused(t *testing.T) {
 }
 
 func TestTwoServersOnOneHost(t *testing.T) {
+	t.Parallel()
 	eachBackend(t, func(t *testing.T, o proc.Options) {
 		a, b := proc.Run(t, o), proc.Run(t, o)
 		for i := range 20 {
