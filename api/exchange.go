@@ -236,12 +236,13 @@ const (
 	varPipeline
 	varFile
 	varPiece
+	varPage
 
 	pathVarsMax = 3 // variables of one path
 )
 
 // pathVars are the variables by the names that they have in the table.
-var pathVars = map[string]pathVar{"topic": varTopic, "group": varGroup, "partition": varPartition, "ns": varNamespace, "key": varKey, "schema": varSchema, "pipeline": varPipeline, "file": varFile, "piece": varPiece}
+var pathVars = map[string]pathVar{"topic": varTopic, "group": varGroup, "partition": varPartition, "ns": varNamespace, "key": varKey, "schema": varSchema, "pipeline": varPipeline, "file": varFile, "piece": varPiece, "page": varPage}
 
 // pathVarOf is the variable that a segment of the table's paths stands for.
 func pathVarOf(seg string) pathVar {
@@ -296,6 +297,8 @@ func (a *args) putPath(name pathVar, v []byte, scope *auth.Scope) error {
 		a.file = v
 	case varPiece:
 		return a.putPiece(v)
+	case varPage:
+		a.page = v
 	case varPartition:
 		n, ok := parseUint(v, 1<<32-1)
 		if !ok {

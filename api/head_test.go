@@ -30,7 +30,7 @@ func TestHEADIsGETWithoutBody(t *testing.T) {
 	paths := []string{"/broker/consume/t/g/0?offset=9", "/broker/topics/none", "/broker/topics?x=1", "/nowhere", "/broker/consume/t/g/x", "/broker/topics/%zz"}
 	for _, r := range routes {
 		if r.method.String() == "GET" {
-			paths = append(paths, strings.NewReplacer("{topic}", "t", "{group}", "g", "{partition}", "0").Replace(r.path))
+			paths = append(paths, strings.NewReplacer("{topic}", "t", "{group}", "g", "{partition}", "0", "{page}", "concepts").Replace(r.path))
 		}
 	}
 	send := func(method, path, version string) (string, int) {

@@ -101,6 +101,7 @@ type args struct {
 	file      []byte
 	piece     []byte // a file of the log, and its id
 	pieceID   []byte
+	page      []byte
 	groupArgs
 	feedArgs
 }

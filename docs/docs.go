@@ -1,28 +1,56 @@
-// Package docs holds the documentation that the server serves: the OpenAPI document and a page made of it.
+// Package docs holds the documentation that the server serves: the pages of the guide, the OpenAPI document and a reference
+// made of it.
 //
-// openapi.yaml beside this file is the source of both, so they cannot differ. JSON and HTML are made when they are first
-// asked for, which takes some ten milliseconds: not on a loop. Nothing on the page comes from elsewhere.
+// Markdown and openapi.yaml are embedded as they are and are the only source, so what a code host shows and what the server
+// shows cannot differ. A page is made when it is first asked for, which takes some ten milliseconds: not on a loop, and not at
+// start, so that a server whose documentation nobody reads keeps none of it in memory. Nothing on a page comes from elsewhere.
 package docs
 
 import (
-	_ "embed" // the document
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"html"
 	"sync"
 
 	"go.yaml.in/yaml/v3"
 )
 
-//go:embed openapi.yaml
-var source []byte
+// Article is a document as it is served. Nobody changes its bytes.
+type Article struct {
+	ContentType string
+	Body        []byte
+	Gzip        []byte // the body, compressed
+	Tag         string // names these bytes, without quotes; of the compressed form another one is to be made
+}
 
-// OpenAPI returns the document as JSON. Any goroutine; the first call makes it. The caller must not change it.
-func OpenAPI() []byte { return openAPI() }
+// OpenAPI returns the OpenAPI document as JSON. Any goroutine; the first call makes it.
+func OpenAPI() *Article { return openAPI() }
 
-// Reference returns the document as a page of HTML. Any goroutine; the first call makes it. The caller must not change it.
-func Reference() []byte { return reference() }
+// Page returns the page that is served under a name below /docs, "" being /docs itself; nil: there is none. Any goroutine;
+// the first call makes the page.
+func Page(name string) *Article {
+	if p := pagesByName[name]; p != nil {
+		return p.article()
+	}
+	return nil
+}
 
-// The document is part of the program, so one that does not decode is a bug.
+// Has tells whether there is a page under a name, without making it.
+func Has(name string) bool { return pagesByName[name] != nil }
+
+// Framed is a page that another package makes, under the name that the list of pages has for it. Its text is HTML.
+func Framed(name, title, text string) *Article {
+	return newArticle("text/html; charset=utf-8", layout(listedAs(name), &content{title: title, html: text}))
+}
+
+// Escape is text as HTML.
+func Escape(text string) string { return html.EscapeString(text) }
+
+// The documents are part of the program, so one that cannot be made is a bug.
 var (
 	document = sync.OnceValue(func() *yaml.Node {
 		var d yaml.Node
@@ -31,7 +59,7 @@ var (
 		}
 		return d.Content[0]
 	})
-	openAPI = sync.OnceValue(func() []byte {
+	openAPI = sync.OnceValue(func() *Article {
 		var d any
 		err := document().Decode(&d)
 		if err != nil {
@@ -41,7 +69,20 @@ var (
 		if err != nil {
 			panic(fmt.Sprintf("bug: openapi.yaml: %v", err))
 		}
-		return out
+		return newArticle("application/json", out)
 	})
-	reference = sync.OnceValue(func() []byte { return render(node{document()}) })
 )
+
+// newArticle compresses a document and gives it its tag.
+func newArticle(contentType string, body []byte) *Article {
+	var z bytes.Buffer
+	w := gzip.NewWriter(&z)
+	if _, err := w.Write(body); err != nil {
+		panic(fmt.Sprintf("bug: compress into memory: %v", err))
+	}
+	if err := w.Close(); err != nil {
+		panic(fmt.Sprintf("bug: compress into memory: %v", err))
+	}
+	sum := sha256.Sum256(body)
+	return &Article{ContentType: contentType, Body: body, Gzip: z.Bytes(), Tag: base64.RawURLEncoding.EncodeToString(sum[:12])}
+}

@@ -16,6 +16,14 @@ import (
 // node is a part of the document. The zero value is a part that is not there.
 type node struct{ *yaml.Node }
 
+// nodeOf is what a part says, or what it is an alias of.
+func nodeOf(n *yaml.Node) node {
+	if n.Kind == yaml.AliasNode {
+		return node{n.Alias}
+	}
+	return node{n}
+}
+
 // get is a member of a mapping.
 func (n node) get(name string) node {
 	if n.Node == nil || n.Kind != yaml.MappingNode {
@@ -23,7 +31,7 @@ func (n node) get(name string) node {
 	}
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		if n.Content[i].Value == name {
-			return node{n.Content[i+1]}
+			return nodeOf(n.Content[i+1])
 		}
 	}
 	return node{}
@@ -35,7 +43,7 @@ func (n node) each(visit func(name string, value node)) {
 		return
 	}
 	for i := 0; i+1 < len(n.Content); i += 2 {
-		visit(n.Content[i].Value, node{n.Content[i+1]})
+		visit(n.Content[i].Value, nodeOf(n.Content[i+1]))
 	}
 }
 
@@ -45,7 +53,7 @@ func (n node) items() (list []node) {
 		return nil
 	}
 	for _, c := range n.Content {
-		list = append(list, node{c})
+		list = append(list, nodeOf(c))
 	}
 	return list
 }
@@ -60,46 +68,29 @@ func (n node) text() string {
 
 func (n node) there() bool { return n.Node != nil }
 
-// page is the HTML while it is made.
-type page struct {
+// sheet is the HTML while it is made.
+type sheet struct {
 	bytes.Buffer
 	root node
 }
 
-const pageHead = `<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1"><title>Ayder: API</title>
-<style>
-:root{color-scheme:light dark}
-body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:0 auto;padding:1rem}
-h2{margin-top:2.5rem;font-size:1.1rem;border-top:1px solid #8888;padding-top:1rem}
-h3{font-size:1rem;margin-bottom:.2rem}
-code,h2 span{font-family:ui-monospace,monospace;font-size:.9em}
-.method{font-weight:bold;margin-right:.5rem}
-table{border-collapse:collapse;width:100%}
-td,th{text-align:left;vertical-align:top;padding:.2rem .8rem .2rem 0;border-bottom:1px solid #8884}
-nav ul{columns:20rem;list-style:none;padding:0}
-</style></head><body>
-`
-
-// render makes the page.
-func render(root node) []byte {
-	p := &page{root: root}
-	p.WriteString(pageHead)
-	info := root.get("info")
-	fmt.Fprintf(p, "<h1>%s</h1>\n<p>%s. The same as <a href=\"/openapi.json\">OpenAPI</a>; <a href=\"/docs/errors\">error codes</a>.</p>\n",
-		html.EscapeString(info.get("title").text()), html.EscapeString(info.get("summary").text()))
+// reference makes the page.
+func reference() *content {
+	p := &sheet{root: node{document()}}
+	info := p.root.get("info")
+	fmt.Fprintf(p, "<h1>Every call</h1>\n<p>%s. The same as <a href=\"/openapi.json\">OpenAPI</a>; <a href=\"/docs/errors\">error codes</a>; <a href=\"/docs/api\">examples with curl</a>.</p>\n",
+		html.EscapeString(info.get("summary").text()))
 	p.paragraphs(info.get("description").text())
-	p.WriteString("<nav><ul>\n")
+	p.WriteString("<ul class=\"calls\">\n")
 	p.operations(func(path, method string, op node) {
 		fmt.Fprintf(p, "<li><a href=\"#%s\"><code>%s %s</code></a></li>\n", anchor(path, method), strings.ToUpper(method), html.EscapeString(path))
 	})
-	p.WriteString("</ul></nav>\n<main>\n")
+	p.WriteString("</ul>\n")
 	p.operations(p.operation)
-	p.WriteString("</main></body></html>\n")
-	return p.Bytes()
+	return &content{title: "Every call", html: wider.Replace(p.String())}
 }
 
-func (p *page) operations(visit func(path, method string, op node)) {
+func (p *sheet) operations(visit func(path, method string, op node)) {
 	p.root.get("paths").each(func(path string, methods node) {
 		methods.each(func(method string, op node) { visit(path, method, op) })
 	})
@@ -110,8 +101,8 @@ func anchor(path, method string) string {
 	return method + strings.NewReplacer("/", "-", "{", "", "}", "", ".", "").Replace(path)
 }
 
-func (p *page) operation(path, method string, op node) {
-	fmt.Fprintf(p, "<h2 id=\"%s\"><span class=\"method\">%s</span><span>%s</span></h2>\n<p>%s.", anchor(path, method), strings.ToUpper(method),
+func (p *sheet) operation(path, method string, op node) {
+	fmt.Fprintf(p, "<h2 id=\"%s\"><span class=\"method\">%s</span><span class=\"call\">%s</span></h2>\n<p>%s.", anchor(path, method), strings.ToUpper(method),
 		html.EscapeString(path), code(op.get("summary").text()))
 	if role := op.get("x-role").text(); role != "" {
 		fmt.Fprintf(p, " Role <code>%s</code>.", role)
@@ -136,7 +127,7 @@ func (p *page) operation(path, method string, op node) {
 }
 
 // parameters is a table of them, if there are any.
-func (p *page) parameters(list []node) {
+func (p *sheet) parameters(list []node) {
 	if len(list) == 0 {
 		return
 	}
@@ -150,7 +141,7 @@ func (p *page) parameters(list []node) {
 }
 
 // content describes the media types of a body or an answer.
-func (p *page) content(of node) {
+func (p *sheet) content(of node) {
 	of.get("content").each(func(media string, c node) {
 		fmt.Fprintf(p, "<p><code>%s</code></p>\n", html.EscapeString(media))
 		p.members(p.resolve(c.get("schema")))
@@ -158,7 +149,7 @@ func (p *page) content(of node) {
 }
 
 // members is a table of an object's members, if it has any.
-func (p *page) members(schema node) {
+func (p *sheet) members(schema node) {
 	properties := schema.get("properties")
 	if !properties.there() {
 		return
@@ -171,7 +162,7 @@ func (p *page) members(schema node) {
 }
 
 // kind says in a few words what a value may be.
-func (p *page) kind(schema node) string {
+func (p *sheet) kind(schema node) string {
 	schema = p.resolve(schema)
 	if c := schema.get("const"); c.there() {
 		return "<code>" + html.EscapeString(c.text()) + "</code>"
@@ -196,7 +187,7 @@ func (p *page) kind(schema node) string {
 }
 
 // bounds are a value's limits and default.
-func (p *page) bounds(schema node) (text string) {
+func (p *sheet) bounds(schema node) (text string) {
 	low, high := schema.get("minimum").text(), schema.get("maximum").text()
 	if low == "" {
 		low, high = schema.get("minLength").text(), schema.get("maxLength").text()
@@ -222,7 +213,7 @@ func joined(list []node, by string, text func(node) string) string {
 }
 
 // resolve follows a $ref into the components.
-func (p *page) resolve(n node) node {
+func (p *sheet) resolve(n node) node {
 	ref := n.get("$ref").text()
 	if ref == "" {
 		return n
@@ -234,7 +225,7 @@ func (p *page) resolve(n node) node {
 	return at
 }
 
-func (p *page) paragraphs(text string) {
+func (p *sheet) paragraphs(text string) {
 	if text != "" {
 		fmt.Fprintf(p, "<p>%s</p>\n", code(strings.TrimSpace(text)))
 	}

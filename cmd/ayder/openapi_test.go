@@ -149,6 +149,12 @@ var singleCalls = []documentCall{
 	{200, "GET", "/console/index.html", "", ""},
 	{304, "GET", "/console/app.js", "", "If-None-Match: *"},
 	{404, "GET", "/console/none", "", ""},
+	{200, "GET", "/docs/reference", "", "Accept-Encoding: identity"},
+	{304, "GET", "/openapi.json", "", "If-None-Match: *"},
+	{304, "GET", "/docs", "", "If-None-Match: *"},
+	{304, "GET", "/docs/errors", "", "If-None-Match: *"},
+	{304, "GET", "/docs/concepts", "", "If-None-Match: *"},
+	{404, "GET", "/docs/none", "", ""},
 }
 
 // documentTest is one run of the calls.

@@ -8,9 +8,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 
 	"ayder/internal/config"
 	"ayder/internal/testkit/proc"
@@ -20,12 +18,10 @@ import (
 // tree, on the ports that they name, in a network of their own where the system allows it. What starts a node
 // is started and kept, everything else is run to its end, in the order in which it is printed.
 
-var startsNode = regexp.MustCompile(`^deploy/cluster/node[1-9]\.sh$`)
-
-func readCluster(t *testing.T, root string) readme {
+func readCluster(t *testing.T, root string) *commandPage {
 	t.Helper()
 	_, text, _ := cutReadme(t, root)
-	return commandsOf(text)
+	return readPage("README.md", text)
 }
 
 func TestReadmeClusterCommandsAreReal(t *testing.T) {
@@ -34,8 +30,8 @@ func TestReadmeClusterCommandsAreReal(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := readCluster(t, root)
-	if len(r.blocks) != 3 || len(r.table) != 7 {
-		t.Fatalf("%d blocks and %d commands in the table", len(r.blocks), len(r.table))
+	if len(r.steps) != 10 {
+		t.Fatalf("%d commands", len(r.steps))
 	}
 	noCommand := regexp.MustCompile(`^(RF_[A-Z_]+(=1)?|id:host:raft_port:priority\[:http_port\[:https_port\]\]|[a-z]+_(port|key)|ca\.crt|durable|synced|"durable":true|Retry-After|Connection: close)$`)
 	var help strings.Builder
@@ -115,30 +111,13 @@ func TestUnit(t *testing.T) {
 }
 
 func TestReadmeClusterWordForWord(t *testing.T) {
-	if testing.Short() {
-		t.Skip("runs a cluster from a copy of the tree")
-	}
-	for _, tool := range []string{"curl", "od"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			t.Skip("not all tools are here: ", err)
-		}
-	}
+	r := newPageReader(t)
 	root, err := proc.ModuleRoot()
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := readCluster(t, root)
-	dir := t.TempDir()
-	copyTree(t, root, dir)
-	copyScripts(t, root, dir)
-	if err := os.Mkdir(filepath.Join(dir, "bin"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Symlink(proc.Binary(t), filepath.Join(dir, "bin", "ayder")); err != nil {
-		t.Fatal(err)
-	}
-	c := clusterReader{t: t, dir: dir, nodes: make(map[string]*clusterNode)}
-	if err := inOwnNetwork(func() { c.follow(&r) }); err != nil {
+	m := readCluster(t, root)
+	if err := inOwnNetwork(func() { r.follow(m.steps, func(ctx context.Context) { r.judgeCluster(ctx, m) }) }); err != nil {
 		t.Skip("the ports of the example may be taken in the network that is there: ", err)
 	}
 }
@@ -170,128 +149,35 @@ func copyScripts(t *testing.T, root, to string) {
 	}
 }
 
-// clusterReader does what the section says. Its methods run on a goroutine of their own and so report with Errorf.
-type clusterReader struct {
-	t     *testing.T
-	dir   string
-	nodes map[string]*clusterNode // by script
-}
-
-type clusterNode struct {
-	cmd  *exec.Cmd
-	said *strings.Builder
-	done chan struct{}
-}
-
-// follow runs everything, then kills the leader and writes once more.
-func (c *clusterReader) follow(r *readme) {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
-	defer cancel()
-	defer c.end()
-	commands := append(append([]string(nil), r.blocks[0]...), r.blocks[1]...)
-	for _, command := range append(append(commands, r.blocks[2]...), r.table...) {
-		if c.t.Failed() {
-			return
-		}
-		c.do(ctx, command)
+// judgeCluster looks closer at what some commands have printed. Then it does "when the leader dies": the example's own script
+// gets its message in all the same.
+func (r *pageReader) judgeCluster(ctx context.Context, m *commandPage) {
+	if s := m.find("produce.sh"); !strings.Contains(s.got, `"durable":true`) && !strings.Contains(s.got, `"duplicate":true`) || !strings.Contains(s.got, "first order") {
+		r.t.Errorf("%s\n%s", s.script, s.got)
 	}
-	c.failOver(ctx)
-}
-
-// do does one command.
-func (c *clusterReader) do(ctx context.Context, command string) {
-	switch {
-	case strings.HasPrefix(command, "make "): // the program is there; TestReadmeClusterCommandsAreReal knows the target
-	case startsNode.MatchString(command):
-		c.start(ctx, command)
-	default:
-		c.ask(ctx, command)
-	}
-}
-
-func (c *clusterReader) start(ctx context.Context, command string) {
-	cmd, said, err := startShell(ctx, c.dir, command)
-	if err != nil {
-		c.t.Error(err)
-		return
-	}
-	n := &clusterNode{cmd: cmd, said: said, done: make(chan struct{})}
-	c.nodes[command] = n
-	go func() { _ = cmd.Wait(); close(n.done) }()
-}
-
-// ask runs a command until it succeeds. A reader too would try again while there is no leader yet, and before a node
-// has caught up; the last answer counts.
-func (c *clusterReader) ask(ctx context.Context, command string) {
-	for {
-		out, err := shell(ctx, c.dir, command)
-		if err == nil && answered(command, out) {
-			c.t.Logf("$ %s\n%s", command, out)
-			return
-		}
-		select {
-		case <-ctx.Done():
-			c.t.Errorf("%s\n%v %s", command, err, out)
-			return
-		case <-time.After(100 * time.Millisecond):
-		}
-	}
-}
-
-// answered tells whether an answer is a success. What only prints has no JSON to look at.
-func answered(command, out string) bool {
-	switch {
-	case strings.Contains(command, "/certs"):
-		return true
-	case strings.Contains(command, "produce.sh"):
-		return succeeded(out) && (strings.Contains(out, `"durable":true`) || strings.Contains(out, `"duplicate":true`))
-	case strings.Contains(command, "/broker/consume/"):
-		return succeeded(out) && strings.Contains(out, "first order")
-	}
-	return succeeded(out)
-}
-
-// leaderScript is the script of the node that leads, "" if none does.
-func (c *clusterReader) leaderScript(ctx context.Context) string {
-	out, err := shell(ctx, c.dir, "curl -s -H 'Authorization: Bearer change-me' http://127.0.0.1:7001/metrics_ha http://127.0.0.1:8001/metrics_ha http://127.0.0.1:9001/metrics_ha")
-	found := regexp.MustCompile(`ramforge_ha_leader_info\{node="(node[1-3])"`).FindStringSubmatch(out)
-	if err != nil || found == nil {
-		return ""
-	}
-	return "deploy/cluster/" + found[1] + ".sh"
-}
-
-// failOver is "when the leader dies": the example's own script gets its message in all the same.
-func (c *clusterReader) failOver(ctx context.Context) {
-	leader := c.nodes[c.leaderScript(ctx)]
+	leader := r.leader(ctx)
 	if leader == nil {
-		c.t.Error("nobody leads")
+		r.t.Error("nobody leads")
 		return
 	}
 	_ = leader.cmd.Process.Kill()
 	<-leader.done
-	c.ask(ctx, "deploy/cluster/produce.sh orders 'second order'")
-	c.ask(ctx, "deploy/cluster/certs.sh -renew")
+	for _, script := range []string{"deploy/cluster/produce.sh orders 'second order'", "deploy/cluster/certs.sh -renew"} {
+		r.ask(ctx, &step{page: "README.md", script: script}, script)
+	}
 }
 
-// end stops the nodes as an operator would, and wants them to end well.
-func (c *clusterReader) end() {
-	for _, n := range c.nodes {
-		_ = n.cmd.Process.Signal(syscall.SIGTERM)
+// leader is the node that leads, nil if none does.
+func (r *pageReader) leader(ctx context.Context) *served {
+	out, err := shell(ctx, r.dir, "curl -s -H 'Authorization: Bearer change-me' http://127.0.0.1:7001/metrics_ha http://127.0.0.1:8001/metrics_ha http://127.0.0.1:9001/metrics_ha")
+	found := regexp.MustCompile(`ramforge_ha_leader_info\{node="(node[1-3])"`).FindStringSubmatch(out)
+	if err != nil || found == nil {
+		return nil
 	}
-	for script, n := range c.nodes {
-		select {
-		case <-n.done:
-		case <-time.After(proc.HangGuard):
-			c.t.Errorf("%s does not stop", script)
-			_ = syscall.Kill(-n.cmd.Process.Pid, syscall.SIGKILL)
-			<-n.done
-		}
-		if s := n.cmd.ProcessState; s.ExitCode() != 0 && s.String() != "signal: killed" {
-			c.t.Errorf("%s: %s", script, s)
-		}
-		if c.t.Failed() {
-			c.t.Logf("%s said:\n%s", script, n.said)
+	for _, n := range r.servers {
+		if n.script == "deploy/cluster/"+found[1]+".sh" {
+			return n
 		}
 	}
+	return nil
 }

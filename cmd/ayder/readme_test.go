@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"io/fs"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,33 +12,23 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"ayder/internal/cli"
 	"ayder/internal/testkit/proc"
 )
 
-// README is executed word for word: what it says to start is started, in a copy of the tree and on
-// the port it names, and every command after that is given to a shell as it stands there. Where the system
-// allows it this happens in a network of its own, so that the port is free and nobody
-// else's server answers (see readme_linux_test.go).
-
-// readme is what README.md, or a part of it, tells its reader to type.
-type readme struct {
-	blocks [][]string // the commands of each sh block
-	table  []string   // the commands of the table
-	inline []string   // all other code within sentences
-}
+// README is executed word for word, as all pages are (reader_test.go), and every piece of code in its sentences is something
+// that is known.
 
 // readReadme reads what is about a single node: everything but the section about clusters, which has its own
 // test (readme_cluster_test.go).
-func readReadme(t *testing.T, root string) readme {
+func readReadme(t *testing.T, root string) *commandPage {
 	t.Helper()
 	before, cluster, after := cutReadme(t, root)
 	if cluster == "" {
 		t.Error("README has no section about clusters")
 	}
-	return commandsOf(before + after)
+	return readPage("README.md", before+after)
 }
 
 // cutReadme cuts README at the section about clusters.
@@ -55,36 +43,6 @@ func cutReadme(t *testing.T, root string) (before, cluster, after string) {
 	return before, cluster, "\n## " + after
 }
 
-// commandsOf finds what is to be typed.
-func commandsOf(text string) (r readme) {
-	parts := strings.Split(text, "```")
-	for i, part := range parts {
-		if block, ok := strings.CutPrefix(part, "sh\n"); ok && i%2 == 1 {
-			r.blocks = append(r.blocks, strings.Split(strings.TrimSpace(block), "\n"))
-			continue
-		}
-		for line := range strings.Lines(part) {
-			code := codeOf(strings.ReplaceAll(line, `\|`, "|"))
-			if strings.HasPrefix(line, "| ") {
-				r.table = append(r.table, code...)
-			} else {
-				r.inline = append(r.inline, code...)
-			}
-		}
-	}
-	return r
-}
-
-// codeOf returns what stands between backquotes in a line.
-func codeOf(line string) (code []string) {
-	for i, part := range strings.Split(line, "`") {
-		if i%2 == 1 {
-			code = append(code, part)
-		}
-	}
-	return code
-}
-
 // TestReadmeCommandsAreReal knows every piece of code in README: it is executed below, or it is
 // checked here, or it is not a command.
 func TestReadmeCommandsAreReal(t *testing.T) {
@@ -93,13 +51,10 @@ func TestReadmeCommandsAreReal(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := readReadme(t, root)
-	if len(r.blocks) != 4 || len(r.table) < 5 {
-		t.Fatalf("%d blocks and %d commands in the table", len(r.blocks), len(r.table))
+	if len(r.steps) < 20 || r.steps[0].script != "go run ./cmd/ayder" || r.find("go test").script != "go test ./..." {
+		t.Errorf("%d commands, starting is %q, testing is %q", len(r.steps), r.steps[0].script, r.find("go test").script)
 	}
-	if !slices.Equal(r.blocks[0], []string{"go run ./cmd/ayder"}) || !slices.Equal(r.blocks[2], []string{"go test ./..."}) {
-		t.Errorf("starting is %q, testing is %q", r.blocks[0], r.blocks[2])
-	}
-	noCommand := regexp.MustCompile(`^(\./data|dev|kill -9|bin/ayder|"durable":true,"synced":true|[A-Z_]+|RF_BEARER_TOKENS='[^']*'|--[a-z-]+)$`)
+	noCommand := regexp.MustCompile(`^(\./data|dev|/docs|kill -9|bin/ayder|"durable":true,"synced":true|[A-Z_]+|RF_BEARER_TOKENS='[^']*'|--[a-z-]+)$`)
 	for _, code := range r.inline {
 		words := strings.Fields(code)
 		switch {
@@ -132,31 +87,40 @@ func dry(t *testing.T, dir string, words []string) {
 const readmeAddr = "127.0.0.1:1109"
 
 func TestReadmeWordForWord(t *testing.T) {
-	if testing.Short() {
-		t.Skip("builds the program in a copy of the tree")
-	}
-	if _, err := exec.LookPath("curl"); err != nil {
-		t.Skip("no curl here: ", err)
-	}
+	r := newPageReader(t)
 	root, err := proc.ModuleRoot()
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := readReadme(t, root)
-	dir := t.TempDir()
-	copyTree(t, root, dir)
-	if err := inOwnNetwork(func() { followReadme(t, &r, dir) }); err != nil {
-		t.Logf("in the network that is there: %v", err)
-		l, err := net.Listen("tcp", readmeAddr)
-		if err != nil {
-			t.Skip("the port is taken: ", err)
+	m := readReadme(t, root)
+	r.alone(func() { r.follow(m.steps, func(ctx context.Context) { r.judgeReadme(ctx, m) }) })
+}
+
+// judgeReadme looks closer at what some commands of README have printed, and does what its sentences name.
+func (r *pageReader) judgeReadme(ctx context.Context, m *commandPage) {
+	first := m.find("greetings/produce")
+	if !strings.Contains(first.got, `"durable":true`) || !strings.Contains(first.got, `"synced":true`) || !strings.Contains(first.got, `"hello"`) {
+		r.t.Errorf("%s\nis not durable, or is not read back: %s", first.script, first.got)
+	}
+	if lines := m.find("produce lines"); !strings.HasSuffix(lines.got, "a\nb\nc\n") {
+		r.t.Errorf("the client read %q", lines.got)
+	}
+	if out, err := shell(ctx, r.dir, "go run ./cmd/ayder backup ./copy && go run ./cmd/ayder restore ./copy ./again"); err != nil || !strings.Contains(out, "restored into ./again") {
+		r.t.Errorf("backup: %v %s", err, out)
+	}
+	if out, err := shell(ctx, r.dir, "go run ./cmd/ayder --help"); err != nil || !strings.Contains(out, "--listen") {
+		r.t.Errorf("help: %v %s", err, out)
+	}
+	r.end(syscall.SIGINT, "") // what Ctrl-C does
+	for _, command := range []string{"check", "dump"} {
+		if out, err := shell(ctx, r.dir, "go run ./cmd/ayder "+command+" ./data"); err != nil || out == "" {
+			r.t.Errorf("%s: %v %s", command, err, out)
 		}
-		if err := l.Close(); err != nil {
-			t.Fatal(err)
-		}
-		followReadme(t, &r, dir)
 	}
 }
+
+// copied are the kinds of files that building needs.
+var copied = []string{".go", ".mod", ".sum", ".yaml", ".md", ".svg", ".html", ".js", ".css", ".json", ".png", ".ico"}
 
 // copyTree copies what building needs.
 func copyTree(t *testing.T, from, to string) {
@@ -175,7 +139,7 @@ func copyTree(t *testing.T, from, to string) {
 			}
 			return os.MkdirAll(filepath.Join(to, name), 0o755)
 		}
-		if ext := filepath.Ext(name); ext != ".go" && ext != ".mod" && ext != ".sum" && ext != ".yaml" || strings.HasSuffix(name, "_test.go") {
+		if !slices.Contains(copied, filepath.Ext(name)) || strings.HasSuffix(name, "_test.go") {
 			return nil
 		}
 		text, err := os.ReadFile(path)
@@ -192,63 +156,9 @@ func copyTree(t *testing.T, from, to string) {
 	}
 }
 
-// followReadme does what the reader is told to do. It may run on a goroutine of its own and so
-// reports with Errorf.
-func followReadme(t *testing.T, r *readme, dir string) {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
-	defer cancel()
-	server, said, err := startShell(ctx, dir, r.blocks[0][0])
-	if err != nil {
-		t.Error(err)
-		return
-	}
-	defer func() { _ = syscall.Kill(-server.Process.Pid, syscall.SIGKILL) }()
-	if !answers(ctx) {
-		t.Errorf("nothing listens on %s\n%s", readmeAddr, said.String())
-		return
-	}
-	for i, command := range append(slices.Clone(r.blocks[1]), r.table...) {
-		out, err := shell(ctx, dir, command)
-		if err != nil || !succeeded(out) {
-			t.Errorf("%s\n%v %s", command, err, out)
-		}
-		if i == 0 && !strings.Contains(out, `"durable":true`) || i == 0 && !strings.Contains(out, `"synced":true`) {
-			t.Errorf("%s\nis not durable: %s", command, out)
-		}
-		if i == 1 && !strings.Contains(out, `"hello"`) {
-			t.Errorf("%s\ndoes not read it back: %s", command, out)
-		}
-	}
-	out := ""
-	for _, command := range r.blocks[3] {
-		if out, err = shell(ctx, dir, command); err != nil {
-			t.Errorf("%s\n%v %s", command, err, out)
-		}
-	}
-	if out != "a\nb\nc\n" {
-		t.Errorf("the client read %q", out)
-	}
-	if out, err := shell(ctx, dir, "go run ./cmd/ayder backup ./copy && go run ./cmd/ayder restore ./copy ./again"); err != nil || !strings.Contains(out, "restored into ./again") {
-		t.Errorf("backup: %v %s", err, out)
-	}
-	if out, err := shell(ctx, dir, "go run ./cmd/ayder --help"); err != nil || !strings.Contains(out, "--listen") {
-		t.Errorf("help: %v %s", err, out)
-	}
-	_ = syscall.Kill(-server.Process.Pid, syscall.SIGINT) // what Ctrl-C does
-	_ = server.Wait()                                     // "go run" fails when it was interrupted, whatever the program did,
-	if strings.Contains(said.String(), "exit status") {   // but tells if that failed
-		t.Errorf("stopping: %s", said.String())
-	}
-	for _, command := range []string{"check", "dump"} {
-		if out, err := shell(ctx, dir, "go run ./cmd/ayder "+command+" ./data"); err != nil || out == "" {
-			t.Errorf("%s: %v %s", command, err, out)
-		}
-	}
-}
-
 // readmeShell is a shell in dir without the product's settings and without proxies.
 func readmeShell(ctx context.Context, dir, command string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, "sh", "-c", command)
+	cmd := exec.CommandContext(ctx, "sh", "-ec", command)
 	cmd.Dir = dir
 	cmd.Env = append(proc.Environment(), "no_proxy=*", "NO_PROXY=*")
 	return cmd
@@ -262,32 +172,25 @@ func shell(ctx context.Context, dir, command string) (string, error) {
 // startShell starts a command in a process group of its own. What it said may be read once it has ended,
 // or when a test has failed anyway.
 func startShell(ctx context.Context, dir, command string) (*exec.Cmd, *strings.Builder, error) {
-	cmd := readmeShell(ctx, dir, "exec "+command)
+	cmd := readmeShell(ctx, dir, command)
 	var said strings.Builder
 	cmd.Stdout, cmd.Stderr = &said, &said
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	return cmd, &said, cmd.Start()
 }
 
-// answers waits until the server accepts connections.
-func answers(ctx context.Context) bool {
-	for ctx.Err() == nil {
-		if c, err := net.Dial("tcp", readmeAddr); err == nil {
-			_ = c.Close()
-			return true
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
-	return false
-}
-
-// succeeded tells whether an answer is a success: JSON that does not say otherwise, metrics, an event with a message, or the
+// succeeded tells whether answers are a success: JSON that does not say otherwise, metrics, events with a message, or the
 // value that was stored.
 func succeeded(answer string) bool {
-	var m map[string]any
-	if err := json.Unmarshal([]byte(answer), &m); err != nil {
+	values, err := jsonValues(answer)
+	if err != nil {
 		return answer == "green" || strings.HasPrefix(answer, "# HELP ") || strings.HasPrefix(answer, "retry: ") && strings.Contains(answer, "\ndata: {\"offset\":")
 	}
-	ok, has := m["ok"]
-	return !has || ok == true
+	for _, v := range values {
+		m, _ := v.(map[string]any)
+		if ok, has := m["ok"]; has && ok != true {
+			return false
+		}
+	}
+	return len(values) > 0
 }

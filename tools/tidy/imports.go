@@ -81,6 +81,7 @@ var modules = map[string][]string{
 	"github.com/twmb/avro":                    {"internal/schema"},
 	"github.com/bufbuild/protocompile":        {"internal/schema"},
 	"google.golang.org/protobuf":              {"internal/schema"},
+	"github.com/yuin/goldmark":                {"docs"}, // the guide
 	"github.com/nats-io/nats.go":              {"bench/..."},
 	"github.com/redis/go-redis/v9":            {"bench/..."},
 	"go.etcd.io/etcd/client/v3":               {"bench/..."},
