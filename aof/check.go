@@ -26,6 +26,8 @@ type Report struct {
 	Unacknowledged   uint64 // frames behind a hole, which Open cuts
 	Sidecars         int    // good ones
 	Checkpoints      []uint64
+	Aside            int   // files in quarantine, which nothing reads
+	AsideBytes       int64 //
 	Damage           []*Damage
 	Warnings         []string // derived files that will be made again, leftovers
 }
@@ -39,6 +41,9 @@ func (r *Report) Print(w io.Writer) error {
 		r.Segments, r.Spares, r.Sidecars, len(r.Checkpoints), r.Frames, r.Sections, r.Messages, r.Bytes, r.First, r.Last)
 	if r.Unacknowledged > 0 {
 		r.Warnings = append(r.Warnings, fmt.Sprintf("%d frames behind a hole were never acknowledged and will be cut", r.Unacknowledged))
+	}
+	if r.Aside > 0 {
+		r.Warnings = append(r.Warnings, fmt.Sprintf("%d files of %d bytes are in %s: nothing reads them; remove them when the other nodes have all they held", r.Aside, r.AsideBytes, quarantineName))
 	}
 	for _, s := range r.Warnings {
 		if err == nil {
@@ -91,6 +96,9 @@ type audit struct {
 func (a *audit) run() error {
 	v, err := take(a.fs, a.dir, a.collect)
 	if err != nil {
+		return err
+	}
+	if a.r.Aside, a.r.AsideBytes, err = Aside(a.fs, a.dir); err != nil {
 		return err
 	}
 	newest, err := a.checkpoints(v.checkpoints)

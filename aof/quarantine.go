@@ -3,6 +3,7 @@ package aof
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -288,6 +289,36 @@ func (x *loss) used() (names []string, err error) {
 		}
 	}
 	return names, nil
+}
+
+// Aside tells how much is in the quarantine of a log's directory, which may be in use. Nothing empties it: what is there may be the only
+// copy of something, so whoever has made sure that the others have it removes the files.
+func Aside(fsys FS, dir string) (files int, bytes int64, err error) {
+	aside := filepath.Join(dir, quarantineName)
+	names, err := fsys.List(aside)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, 0, nil
+	}
+	for _, name := range names {
+		size, sizeErr := sizeOf(fsys, filepath.Join(aside, name))
+		if errors.Is(sizeErr, fs.ErrNotExist) {
+			continue // removed just now
+		}
+		files, bytes, err = files+1, bytes+size, errors.Join(err, sizeErr)
+	}
+	if err != nil {
+		return files, bytes, fmt.Errorf("aof: what is in quarantine: %w", err)
+	}
+	return files, bytes, nil
+}
+
+func sizeOf(fsys FS, path string) (int64, error) {
+	f, err := fsys.Open(path, ReadOnly)
+	if err != nil {
+		return 0, err
+	}
+	size, err := f.Size()
+	return size, errors.Join(err, f.Close())
 }
 
 // directoryMaker is an FS in which directories must be made.

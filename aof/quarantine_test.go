@@ -237,15 +237,27 @@ func TestQuarantineOfARewrittenLog(t *testing.T) {
 func TestQuarantineOfEverything(t *testing.T) {
 	r := damageRig(t)
 	r.mustClose()
+	if files, bytes, err := aof.Aside(r.fs, rigDir); err != nil || files != 0 || bytes != 0 {
+		t.Error("in quarantine: ", files, bytes, err)
+	}
 	loss := r.diagnosed(true)
 	mustEqual(t, loss.From, 1)
 	mustEqual(t, loss.Index, 22)
 	if err := aof.Quarantine(r.fs, rigDir, loss); err != nil {
 		t.Fatal(err)
 	}
+	moved, size, err := aof.Aside(r.fs, rigDir)
+	if err != nil || moved != len(loss.Files) || size < 4*r.o.SegmentBytes {
+		t.Error("in quarantine: ", moved, size, err)
+	}
 	r.mustOpen()
 	mustEqual(t, r.log.LastIndex(), 0)
 	r.mustClose()
+	report, err := aof.Check(r.fs, rigDir)
+	var said strings.Builder
+	if err != nil || report.Print(&said) != nil || !strings.Contains(said.String(), fmt.Sprintf("note: %d files of %d bytes are in quarantine", moved, size)) {
+		t.Error(said.String(), err)
+	}
 	for n := range 2 { // names that are taken
 		r.fs.Put(filepath.Join(rigDir, "00000000000000000001.aof"), []byte("x"))
 		if err := aof.Quarantine(r.fs, rigDir, &aof.Loss{Files: []string{"00000000000000000001.aof"}}); err != nil {

@@ -62,6 +62,9 @@ func (g *group) mustHeal(n *groupNode) {
 		return err == nil && strings.Contains(string(r.Body), "\nramforge_ha_lost_index 0\n") && strings.Contains(string(r.Body), "\nramforge_ha_caught_up 1\n")
 	})
 	g.waitReady(n)
+	if r, err := n.get("/metrics"); err != nil || !strings.Contains(string(r.Body), "ayder_log_quarantine_bytes ") || strings.Contains(string(r.Body), "ayder_log_quarantine_bytes 0\n") {
+		g.t.Errorf("%s does not say how much it has put aside: %v", n.id, err)
+	}
 	if !strings.Contains(n.Log(), "the damaged log is whole again") {
 		g.t.Errorf("%s does not say that it is whole", n.id)
 	}

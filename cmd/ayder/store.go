@@ -226,6 +226,9 @@ func (st *store) observe(s *metrics.Sample) {
 		LastIndex: st.log.LastIndex(), DurableIndex: st.log.Durable(), DiskBytes: uint64(st.log.DiskBytes()), Failed: st.log.Err() != nil,
 	}
 	s.Log.FreeBytes, s.Log.SizeBytes = diskSpace(st.dir)
+	if _, bytes, err := aof.Aside(aof.OS(), st.dir); err == nil { // else what is known is less
+		s.Log.AsideBytes = uint64(bytes)
+	}
 }
 
 // writer and reader translate between the log's errors and those that the HTTP face knows.

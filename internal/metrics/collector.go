@@ -97,6 +97,8 @@ var families = []family{
 		func(s *Sample) float64 { return float64(s.Log.DurableIndex) }),
 	gauge("log_disk_bytes", "Size of the log's segments.",
 		func(s *Sample) float64 { return float64(s.Log.DiskBytes) }),
+	gauge("log_quarantine_bytes", "Size of damaged files that were moved aside; nothing reads or removes them.",
+		func(s *Sample) float64 { return float64(s.Log.AsideBytes) }),
 	{describe("disk_free_bytes", "Space that the file system has left for the log."), collectDisk(func(l *Log) uint64 { return l.FreeBytes })},
 	{describe("disk_size_bytes", "Size of the file system that the log is on."), collectDisk(func(l *Log) uint64 { return l.SizeBytes })},
 	gauge("storage_failed", "Whether the log has stopped after a failed sync (1) or not (0).",

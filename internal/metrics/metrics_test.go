@@ -40,7 +40,7 @@ func fullSample() *Sample {
 		Queries:   Queries{Running: 1, Waiting: 2, Ended: 3, Refused: 4, Scanned: 5, WorkedNs: 6_500_000_000},
 		Pipelines: []Pipeline{{Name: "p", State: "running", Lag: 8, Rows: 9}, {Name: "q", State: "failed"}},
 		Network:   Network{Conns: 12, ConnsAccepted: 100, ConnsRefused: 1, BytesReceived: 4096, BytesSent: 8192},
-		Log:       Log{LastIndex: 20, DurableIndex: 18, DiskBytes: 64 << 20, FreeBytes: 3 << 20, SizeBytes: 4 << 20},
+		Log:       Log{LastIndex: 20, DurableIndex: 18, DiskBytes: 64 << 20, FreeBytes: 3 << 20, SizeBytes: 4 << 20, AsideBytes: 5 << 20},
 		Backend:   "uring", BackendReason: "io_uring works here", Ready: true,
 	}
 	for i, c := range s.Counters {
@@ -112,6 +112,7 @@ func TestRenderedSeries(t *testing.T) {
 		"ayder_storage_failed 0\n",
 		"ayder_disk_free_bytes 3.145728e+06\n",
 		"ayder_disk_size_bytes 4.194304e+06\n",
+		"ayder_log_quarantine_bytes 5.24288e+06\n",
 		`ayder_group_lag_messages{group="g",partition="1",topic="orders"} 7`,
 		"ayder_group_lags_omitted 3\n",
 		"ayder_topics 1\n",

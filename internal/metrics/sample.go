@@ -68,6 +68,7 @@ type Log struct {
 	DiskBytes    uint64 // size of all segments
 	FreeBytes    uint64 // what the file system has left for it
 	SizeBytes    uint64 // the file system's size; 0: not known
+	AsideBytes   uint64 // size of the files in quarantine
 	Failed       bool   // a sync failed: the log has stopped for good
 }
 
