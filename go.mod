@@ -2,6 +2,8 @@ module ayder
 
 go 1.26.0
 
+ignore ./tools/web/node_modules
+
 require (
 	github.com/HdrHistogram/hdrhistogram-go v1.4.0
 	github.com/anishathalye/porcupine v1.3.1

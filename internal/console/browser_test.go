@@ -53,7 +53,7 @@ func startChromium() {
 	}
 	options := append(
 		chromedp.DefaultExecAllocatorOptions[:], chromedp.NoSandbox, chromedp.DisableGPU, chromedp.UserDataDir(dir),
-		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true), chromedp.WindowSize(1280, 900),
+		chromedp.Flag("disable-quic", true), chromedp.Flag("force-prefers-reduced-motion", true), chromedp.Flag("disable-component-update", true), chromedp.WindowSize(1280, 900),
 	)
 	ctx, stopAllocator := chromedp.NewExecAllocator(context.Background(), options...)
 	ctx, stopBrowser := chromedp.NewContext(ctx)
@@ -246,6 +246,9 @@ const (
 // tokens are what the servers accept: "dev", and some that may do less.
 var tokens = []string{"RF_BEARER_TOKENS=dev:reader@read:writer@write:scoped@read+write+admin/team-"}
 
+// smallSegments let a server start at once.
+var smallSegments = []string{"--segment-bytes", "8MiB", "--body-bytes", "2MiB", "--tail-bytes", "16MiB"}
+
 // shared is the server of the tests that do not mind each other's topics: starting one takes a second.
 var shared struct {
 	once sync.Once
@@ -259,7 +262,7 @@ func server(t *testing.T) *proc.Server {
 	shared.once.Do(func() {
 		dir, err := proc.Scratch()
 		if err == nil {
-			shared.s, err = proc.Start(proc.Options{Bin: bin, Dir: filepath.Join(dir, "console"), Env: tokens})
+			shared.s, err = proc.Start(proc.Options{Bin: bin, Dir: filepath.Join(dir, "console"), Args: smallSegments, Env: tokens})
 		}
 		shared.err = err
 	})
@@ -272,7 +275,7 @@ func server(t *testing.T) *proc.Server {
 // ownServer is for tests that count everything, or end it.
 func ownServer(t *testing.T) *proc.Server {
 	t.Helper()
-	return proc.Run(t, proc.Options{Env: tokens})
+	return proc.Run(t, proc.Options{Args: smallSegments, Env: tokens})
 }
 
 // post calls the server, as a client besides the console would.

@@ -104,7 +104,7 @@ func skipped(name string) bool {
 	case base == "testdata" || strings.HasPrefix(base, "."):
 		return true
 	}
-	return name == "bin" || name == "data" || name == "bench/out"
+	return name == "bin" || name == "data" || name == "bench/out" || name == "tools/web/node_modules"
 }
 
 func (s *source) isGo() bool   { return path.Ext(s.path) == ".go" }

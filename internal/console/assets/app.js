@@ -91,6 +91,7 @@ function watchNode() {
   const dot = h('span', { class: 'dot', 'aria-hidden': 'true' });
   const said = h('span');
   const leader = h('p', { class: 'notice info', hidden: true });
+  let followed = null;
   line.append(dot, said);
   main.before(leader);
   const notice = { clear() {}, show: () => condition('bad', 'not reachable') };
@@ -104,15 +105,21 @@ function watchNode() {
     const { node_id, role, leader: leads } = status.status === 200 ? status.data : {};
     const name = node_id === 'single' ? 'single node' : [node_id, role].filter(Boolean).join(', ');
     condition(ready.data.ready ? 'good' : 'bad', [name, ready.data.ready ? 'ready' : ready.data.reason].filter(Boolean).join(' · '));
-    const elsewhere = role && role !== 'leader' && leads ? { code: 'redirect_to_leader', fields: { leader: leads } } : null;
-    leader.hidden = !elsewhere;
-    const key = JSON.stringify(elsewhere) + location.hash;
-    if (elsewhere && leader.dataset.key !== key) {
-      leader.dataset.key = key;
-      const where = consoleOf(leads) ? '' : ' This node knows no address of it for this kind of connection.';
-      leader.replaceChildren(...words({ ...elsewhere, message: `This node follows ${leads.node_id}: it shows what it has, and changes are made there.${where}` }));
-    }
+    followed = role && role !== 'leader' ? leads : null;
+    showLeader();
   }, 3000);
+  addEventListener('hashchange', showLeader);
+
+  // showLeader has the link lead to the view that is open here.
+  function showLeader() {
+    leader.hidden = !followed;
+    const key = JSON.stringify(followed) + location.hash;
+    if (!followed || leader.dataset.key === key) return;
+    leader.dataset.key = key;
+    const where = consoleOf(followed) ? '' : ' This node knows no address of it for this kind of connection.';
+    const message = `This node follows ${followed.node_id}: it shows what it has, and changes are made there.${where}`;
+    leader.replaceChildren(...words({ code: 'redirect_to_leader', fields: { leader: followed }, message }));
+  }
 }
 
 function watchTheme() {

@@ -41,9 +41,13 @@ export function percentilePlot({ width, height, series, label, format }) {
     node.append(s('line', { class: 'grid', x1: margin.left, x2: width - margin.right, y1: y(v), y2: y(v) }),
       s('text', { class: 'tick', x: margin.left - 8, y: y(v) + 4, 'text-anchor': 'end' }, format(v)));
   }
+  let free = 0; // from here on there is room for a number
   for (const [p, v] of nines.filter(([, v]) => v <= right + 0.001)) {
-    node.append(s('line', { class: 'grid', x1: x(v), x2: x(v), y1: margin.top, y2: height - margin.bottom }),
-      s('text', { class: 'tick', x: x(v), y: height - margin.bottom + 18, 'text-anchor': p === 50 ? 'start' : 'middle' }, `${p}%`));
+    node.append(s('line', { class: 'grid', x1: x(v), x2: x(v), y1: margin.top, y2: height - margin.bottom }));
+    const label = `${p}%`, half = label.length * 4;
+    if (x(v) - half < free || x(v) + half > width) continue;
+    node.append(s('text', { class: 'tick', x: x(v), y: height - margin.bottom + 18, 'text-anchor': 'middle' }, label));
+    free = x(v) + half + 4;
   }
   series.forEach((line, i) => {
     const points = line.points.map(([px, py]) => [x(px).toFixed(1), y(py).toFixed(1)]);

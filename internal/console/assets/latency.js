@@ -1,6 +1,6 @@
 // How long requests take, per stage: percentiles since the start of the node or the last reset, as a plot and as a table.
 
-import { h, text, field, Table } from './dom.js';
+import { h, s, text, field, Table } from './dom.js';
 import { call, get } from './api.js';
 import { Notice, poll } from './poll.js';
 import { percentilePlot, pointsOf } from './chart.js';
@@ -65,7 +65,7 @@ function choose(choice, routes) {
 }
 
 function legend() {
-  return h('ul', { class: 'legend', 'aria-hidden': 'true' }, stages.map(([, label], i) => h('li', {}, h('span', { class: `swatch s${i}` }), label)));
+  return h('ul', { class: 'legend', 'aria-hidden': 'true' }, stages.map(([, label], i) => h('li', {}, s('svg', { width: 26, height: 8 }, s('line', { class: `line s${i}`, x1: 1, x2: 25, y1: 4, y2: 4 })), label)));
 }
 
 function plot(figure, route, rows) {

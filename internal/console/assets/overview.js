@@ -86,14 +86,14 @@ class Tiles {
 
   update(metrics) {
     const now = read(metrics), at = performance.now();
-    const before = this.before ?? now, seconds = this.before ? (at - this.at) / 1000 : 1;
+    const { before, at: then } = this;
     Object.assign(this, { before: now, at });
-    const per = (name) => Math.max(0, (now[name] - before[name]) / seconds);
-    this.tiles.messages.set(rate(per('messages')), `${count(now.messages)} since the start`, per('messages'));
-    this.tiles.bytes.set(`${bytes(per('bytes'))}/s`, `${bytes(now.bytes)} since the start`, per('bytes'));
-    this.tiles.requests.set(rate(per('requests')), `${count(now.connections)} connections`, per('requests'));
+    const per = (name) => (before ? Math.max(0, (now[name] - before[name]) / (at - then) * 1000) : null);
+    this.tiles.messages.set(per('messages'), rate, `${count(now.messages)} since the start`);
+    this.tiles.bytes.set(per('bytes'), (n) => `${bytes(n)}/s`, `${bytes(now.bytes)} since the start`);
+    this.tiles.requests.set(per('requests'), rate, `${count(now.connections)} connections`);
     const used = now.diskSize - now.diskFree;
-    this.tiles.disk.set(now.diskSize ? `${bytes(now.diskFree)} free` : 'unknown', now.diskSize ? `of ${bytes(now.diskSize)}` : '');
+    this.tiles.disk.set(now.diskFree, (n) => (now.diskSize ? `${bytes(n)} free` : 'unknown'), now.diskSize ? `of ${bytes(now.diskSize)}` : '');
     this.meter.hidden = !now.diskSize;
     this.meter.value = now.diskSize ? used / now.diskSize : 0;
   }
@@ -104,10 +104,10 @@ function tile(name, moving) {
   const spark = moving ? new Sparkline() : null;
   return {
     node: h('div', { class: 'tile' }, h('h2', {}, name), value, note, spark?.node),
-    set(shown, below, figure) {
-      text(value, shown);
+    set(figure, format, below) {
+      text(value, figure === null ? '–' : format(figure));
       text(note, below);
-      spark?.add(figure);
+      if (figure !== null) spark?.add(figure);
     },
   };
 }

@@ -14,13 +14,14 @@ import { clock, count, dateTime, plural } from './format.js';
 const rowsMax = 200; // messages kept on the page
 const retryMs = [500, 1000, 2000, 4000];
 
-export async function show({ main, args, signal, say }) {
+export async function show({ main, args, signal }) {
   const notice = new Notice();
   const page = controls(args);
   const rows = h('ol', { class: 'messages', 'aria-label': 'Messages, newest first', reversed: true });
   const state = h('p', { class: 'summary', id: 'tail-state' }, 'Choose a topic and start.');
-  main.append(h('h1', {}, 'Tail'), notice.node, page.node, state, rows);
-  const tail = new Tail({ page, rows, state, notice, say, signal });
+  const voice = h('p', { class: 'unseen', role: 'status' });
+  main.append(h('h1', {}, 'Tail'), notice.node, page.node, state, voice, rows);
+  const tail = new Tail({ page, rows, state, notice, voice, signal });
   page.node.addEventListener('submit', (e) => {
     e.preventDefault();
     tail.running ? tail.pause() : tail.start();
@@ -132,8 +133,8 @@ class Tail {
   }
 
   tell(condition) {
-    if (this.condition !== condition) this.say(condition);
     this.condition = condition;
+    text(this.voice, condition);
     this.draw();
   }
 
