@@ -64,6 +64,9 @@ func table() []section {
 			guide("concepts", "Concepts"),
 			guide("api", "API, with curl"),
 			guide("operations", "Operations"),
+			guide("benchmarks", "Benchmarks"),
+			guide("comparison", "Comparison"),
+			guide("faq", "Questions"),
 		}},
 		{"Reference", []*page{
 			{name: "reference", label: "Every call", body: reference},

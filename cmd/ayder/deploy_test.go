@@ -57,7 +57,9 @@ var (
 	metricType   = regexp.MustCompile(`(?m)^# TYPE (\S+) `)
 )
 
-func TestDashboardsAndAlertsNameMetricsThatThereAre(t *testing.T) {
+// metricsThatThereAre are those of a server that has something to tell.
+func metricsThatThereAre(t *testing.T) map[string]bool {
+	t.Helper()
 	s := proc.Run(t, proc.Options{})
 	c := s.Connect(t)
 	mustProduce(t, c, "t", 0, []byte("v"))
@@ -74,6 +76,11 @@ func TestDashboardsAndAlertsNameMetricsThatThereAre(t *testing.T) {
 			there[m[1]] = true
 		}
 	}
+	return there
+}
+
+func TestDashboardsAndAlertsNameMetricsThatThereAre(t *testing.T) {
+	there := metricsThatThereAre(t)
 	for _, pattern := range []string{"deploy/grafana/dashboards/*.json", "deploy/prometheus/alerts.yml"} {
 		files, err := filepath.Glob(deployed(t, pattern))
 		if err != nil || len(files) == 0 {

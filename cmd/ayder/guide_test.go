@@ -3,7 +3,9 @@ package main
 import (
 	"flag"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -70,4 +72,84 @@ func rewritePage(t *testing.T, path, text string, m *commandPage) {
 	if err := os.WriteFile(path, []byte(strings.Join(lines, "\n")), 0o644); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// names is what a page may name within its sentences.
+type names struct {
+	root    string
+	manual  string // of all commands and settings
+	openapi string
+	metrics map[string]bool
+}
+
+var (
+	flagName = regexp.MustCompile(`^--[a-z-]+`)
+	envName  = regexp.MustCompile(`^(RF|AYDER)_[A-Z_]+`)
+	wordName = regexp.MustCompile(`^[a-z]+(_[a-z]+)+$`)
+	pathName = regexp.MustCompile(`^(?:GET |POST |DELETE )?(/[a-z][a-z_./-]*)`)
+	fileName = regexp.MustCompile(`^(deploy|docs|bench|tools|cmd|internal)/[A-Za-z0-9_./-]+$`)
+)
+
+// foreign are names of other programs, and of things in the world.
+var foreign = []string{"--location-trusted", "--max-time", "/etc/ayder/ayder.env", "/data", "sync_interval", "/var/lib/ayder"}
+
+// TestPagesNameWhatThereIs: the flags, variables, calls, members, error codes, metrics, files and targets that sentences of the
+// guide name do exist.
+func TestPagesNameWhatThereIs(t *testing.T) {
+	root, pages := guidePages(t)
+	openapi, err := os.ReadFile(filepath.Join(root, "docs", "openapi.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	man, err := exec.CommandContext(t.Context(), proc.Binary(t), "man").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := names{root, strings.ReplaceAll(string(man), `\-`, "-"), string(openapi), metricsThatThereAre(t)}
+	for _, page := range pages {
+		text, err := os.ReadFile(filepath.Join(root, page))
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := readPage(page, string(text))
+		for _, code := range m.inline {
+			if !slices.Contains(foreign, code) && !n.has(t, code) {
+				t.Errorf("%s names `%s`, which there is not", page, code)
+			}
+		}
+		for _, s := range m.steps {
+			if target, ok := strings.CutPrefix(s.script, "make "); ok {
+				dry(t, root, []string{"make", "-n", target})
+			}
+		}
+	}
+}
+
+// has tells whether there is what a piece of code names; true also for what names nothing.
+func (n *names) has(t *testing.T, code string) bool {
+	words := strings.Fields(code)
+	switch {
+	case len(words) == 0:
+		return false
+	case words[0] == "make" && len(words) > 1:
+		dry(t, n.root, append([]string{"make", "-n"}, words[1:]...))
+		return true
+	case words[0] == "ayder" && len(words) > 1:
+		return strings.Contains(n.manual, words[1])
+	case flagName.MatchString(code):
+		return strings.Contains(n.manual, flagName.FindString(code))
+	case envName.MatchString(code):
+		return strings.Contains(n.manual, envName.FindString(code))
+	case metricName.MatchString(code):
+		name := metricName.FindString(code)
+		return n.metrics[name] || n.metrics[metricSuffix.ReplaceAllString(name, "")]
+	case fileName.MatchString(code):
+		_, err := os.Stat(filepath.Join(n.root, code))
+		return err == nil
+	case pathName.MatchString(code):
+		return strings.Contains(n.openapi, "  "+pathName.FindStringSubmatch(code)[1]) || strings.HasPrefix(code, "/docs/")
+	case wordName.MatchString(code):
+		return strings.Contains(n.openapi, code)
+	}
+	return true
 }

@@ -112,6 +112,7 @@ var instead = []struct {
 	do      func(r *pageReader, named string) // with the text in the command's brackets; nil: nothing
 }{
 	{regexp.MustCompile(`^make [a-z]+$`), "the program is there already; TestPagesNameWhatThereIs looks for the target", nil},
+	{regexp.MustCompile(`^PARTS=.* bench/run\.sh$`), "it measures for minutes, beside other servers that need not be here", nil},
 	{regexp.MustCompile(`^go test \./\.\.\.$`), "this is a part of it", nil},
 	{regexp.MustCompile(`^(sudo )?(docker|podman|apt|apt-get|dpkg|systemctl|journalctl) .*$`), "there is no container engine, and no package is installed, in a test", nil},
 	{regexp.MustCompile(`^pkill -KILL (?:-x ayder|-f (\S+))$`), "it would end other people's servers as well", func(r *pageReader, named string) { r.end(syscall.SIGKILL, named) }},
