@@ -74,10 +74,12 @@ func Check(fsys FS, dir string) (*Report, error) {
 	if err != nil {
 		return nil, fmt.Errorf("aof: check: %w", err)
 	}
-	a := &audit{fs: fsys, dir: dir, r: &Report{}}
+	around := &sparing{FS: fsys}
+	a := &audit{fs: around, dir: dir, r: &Report{}}
 	if err := errors.Join(a.run(), lock.Close()); err != nil {
 		return nil, fmt.Errorf("aof: check %s: %w", dir, err)
 	}
+	a.r.Damage = append(a.r.Damage, around.blocks...)
 	return a.r, nil
 }
 

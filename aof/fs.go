@@ -48,7 +48,8 @@ const (
 
 // File is an open file. The caller keeps the slices; they are free again when the call returns.
 type File interface {
-	// ReadAt fills p from off; a short count comes with an error, io.EOF at the end of the file.
+	// ReadAt fills p from off; a short count comes with an error, io.EOF at the end of the file, a *Damage where the disk does not give
+	// back what was written.
 	ReadAt(p []byte, off int64) (int, error)
 	// WriteAt writes p at off. A short count without an error is possible.
 	WriteAt(p []byte, off int64) (int, error)

@@ -102,6 +102,14 @@ func openFile(path string, flags int) (File, error) {
 	return &osFile{File: f}, nil
 }
 
+func (f *osFile) ReadAt(p []byte, off int64) (int, error) {
+	n, err := f.File.ReadAt(p, off)
+	if err != nil {
+		err = readError(err, f.Name(), off)
+	}
+	return n, err
+}
+
 func (f *osFile) WriteAt(p []byte, off int64) (int, error) {
 	n, err := f.File.WriteAt(p, off)
 	if err == nil && f.syncEach {

@@ -31,7 +31,7 @@ type Loss struct {
 	Index  uint64 // highest index that it is known to have had: a frame, or a mark, a sidecar or a checkpoint says so
 	Seen   uint64 // highest index whose frame can be read
 	Term   uint64 // and that frame's term
-	Blind  bool   // a file's header is unreadable, and it may have had frames behind Seen
+	Blind  bool   // something cannot be read that may have held frames behind Seen: a file without a header, a block
 	Files  []string
 	Reason string
 }
@@ -46,6 +46,8 @@ type loss struct {
 	kept  int                // segments from the front that stay
 	end   uint64             // the index behind them
 	first uint64             // of the log
+
+	hidden []uint64 // first indexes of what blocks that cannot be read may have held, behind the last frame of their file
 }
 
 // DiagnoseLoss reads the whole log in dir, which must not be in use, and says what has to go for the rest to be opened: all of it
@@ -155,7 +157,10 @@ func (x *loss) whole(s *segment, behind []*segment) (end uint64, ok bool, err er
 		ok = true
 	default:
 		rest, err := searchRemains(f, &s.segmentHeader, at.pos, at.expect)
-		if err != nil {
+		if errors.Is(err, ErrDamaged) {
+			x.say(err.Error(), s.name())
+			return 0, false, nil
+		} else if err != nil {
 			return 0, false, err
 		}
 		ok = rest.to == 0 || len(behind) == 0 && rest.witness == 0
@@ -171,13 +176,14 @@ func (x *loss) measure() error {
 	for _, index := range x.v.checkpoints {
 		x.r.Index = max(x.r.Index, index)
 	}
-	a := &audit{fs: x.fs, dir: x.dir}
 	for _, s := range append(slices.Clone(x.v.segments), x.v.spares...) {
 		if h, _, err := goodSidecar(x.fs, x.dir, s); err == nil {
 			x.r.Index = max(x.r.Index, h.last)
 		}
 		x.r.Index = max(x.r.Index, s.extent.last)
-		err := a.sweep(s, func(f *frameAt, _ *sweeper) bool {
+		around, last, end := &sparing{FS: x.fs}, uint64(0), int64(0)
+		err := (&audit{fs: around, dir: x.dir}).sweep(s, func(f *frameAt, _ *sweeper) bool {
+			last, end = max(last, f.Index), f.end()
 			x.r.Index = max(x.r.Index, f.Index, f.Durable)
 			if f.Index > x.r.Seen {
 				x.r.Seen, x.r.Term = f.Index, f.Term
@@ -186,6 +192,9 @@ func (x *loss) measure() error {
 		})
 		if err != nil {
 			return err
+		}
+		if around.behind(end) {
+			x.hidden = append(x.hidden, max(last+1, s.first))
 		}
 	}
 	return nil
@@ -218,8 +227,13 @@ func (x *loss) base() (bool, error) {
 	return false, nil
 }
 
-// blind tells whether a file without a readable header may have had the newest frames.
+// blind tells whether a file without a readable header, or blocks that cannot be read, may have had the newest frames.
 func (x *loss) blind() bool {
+	for _, index := range x.hidden {
+		if index > x.r.Seen {
+			return true
+		}
+	}
 	for name := range x.bad {
 		if first, ok := numberIn(name, "", segmentSuffix); !ok || first > x.r.Seen {
 			return true
@@ -281,10 +295,14 @@ func (x *loss) used() (names []string, err error) {
 			return nil, err
 		}
 		rest, err := searchRemains(f, &s.segmentHeader, BlockBytes, 1)
+		unread := errors.Is(err, ErrDamaged)
+		if unread {
+			err = nil
+		}
 		if err = errors.Join(err, f.Close()); err != nil {
 			return nil, err
 		}
-		if rest.to != 0 {
+		if rest.to != 0 || unread {
 			names = append(names, filepath.Base(s.name()))
 		}
 	}
