@@ -53,7 +53,7 @@ func (l *loop) pipeStatus(of *engine.Pipeline) pipeStatus {
 	case l.failed != nil:
 		s.reason = errStorage.Message
 	case p != nil:
-		s.state, s.reason, s.counts = p.state, p.reason, p.counts
+		s.state, s.reason, s.counts = p.state, p.reason, &p.counts
 	}
 	if at := l.server.lookup(of.Spec().Into); at != nil {
 		s.progress = l.shard.PipelineProgress(at, of.ID())

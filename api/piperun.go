@@ -443,13 +443,12 @@ func (r *pipeRun) relax() {
 	}
 }
 
-// counts are numbers of the messages that the query was given, those before a restart included; nil: it does not count.
-func (r *pipeRun) counts() *query.Counts {
+// counts are numbers of the messages that the query was given, those before a restart included; false: not known yet.
+func (r *pipeRun) counts() (query.Counts, bool) {
 	if c, ok := r.op.(query.Counted); ok {
-		counts := c.Counts()
-		return &counts
+		return c.Counts(), true
 	}
-	return nil
+	return query.Counts{}, false
 }
 
 // isFinal tells whether an error is why a pipeline cannot go on, and not why it could not just now.

@@ -44,8 +44,8 @@ type pipe struct {
 	woken  bool     // there was news since the worker began
 	step   *pipeStep
 	state  pipeState
-	reason string        // why it waits or has failed
-	counts *query.Counts // of the last piece of work, nil: none was done here yet
+	reason string       // why it waits or has failed
+	counts query.Counts // as of the last piece of work that was done here
 	ears   map[record.Stream]*ear
 }
 
@@ -191,9 +191,11 @@ func (p *pipe) start() {
 	ok := l.server.pipers.add(func(w *worker) {
 		began, produced := now(), l.server.produced()
 		step, more, err := run.work(w)
-		counts := run.counts()
+		counts, known := run.counts()
 		l.net.Post(func() {
-			p.counts = counts
+			if known {
+				p.counts = counts
+			}
 			p.worked(run, step, more, err)
 		})
 		l.server.rest(pipeRest*(now()-began), produced)
