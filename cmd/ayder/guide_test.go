@@ -38,6 +38,7 @@ func guidePages(t *testing.T) (root string, pages []string) {
 }
 
 func TestGuideWordForWord(t *testing.T) {
+	t.Parallel()
 	root, pages := guidePages(t)
 	for _, name := range pages {
 		t.Run(strings.TrimSuffix(filepath.Base(name), ".md"), func(t *testing.T) {

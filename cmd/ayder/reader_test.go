@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -147,9 +148,14 @@ const (
 	answerHangs = time.Minute
 )
 
+// reading is held while a page is read: one at a time, while other tests run.
+var reading sync.Mutex
+
 // newPageReader makes a copy of the tree to work in, with the program in bin.
 func newPageReader(t *testing.T) *pageReader {
 	t.Helper()
+	reading.Lock()
+	t.Cleanup(reading.Unlock)
 	if testing.Short() {
 		t.Skip("runs servers from a copy of the tree")
 	}

@@ -111,6 +111,7 @@ func TestUnit(t *testing.T) {
 }
 
 func TestReadmeClusterWordForWord(t *testing.T) {
+	t.Parallel()
 	r := newPageReader(t)
 	root, err := proc.ModuleRoot()
 	if err != nil {

@@ -87,6 +87,7 @@ func dry(t *testing.T, dir string, words []string) {
 const readmeAddr = "127.0.0.1:1109"
 
 func TestReadmeWordForWord(t *testing.T) {
+	t.Parallel()
 	r := newPageReader(t)
 	root, err := proc.ModuleRoot()
 	if err != nil {
