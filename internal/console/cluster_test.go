@@ -11,7 +11,8 @@ import (
 
 // The console of a cluster: all nodes at a glance, and on a follower the way to the leader.
 
-// cluster starts three nodes and returns them, the leader first.
+// cluster starts three nodes and returns them, the leader first. They wait for each other longer than usual, so that a machine
+// under load does not make another node the leader.
 func cluster(t *testing.T) []*proc.Server {
 	t.Helper()
 	var options []proc.Options
@@ -30,7 +31,7 @@ func cluster(t *testing.T) []*proc.Server {
 		members = append(members, fmt.Sprintf("%s:127.0.0.1:%d:%d:%d", id, raft, 30-10*i, http))
 		options = append(options, proc.Options{
 			Bin: proc.Binary(t), Dir: filepath.Join(dir, id), Port: http, Args: smallSegments,
-			Env: append([]string{"RF_HA_ENABLED=1", "RF_HA_NODE_ID=" + id}, tokens...),
+			Env: append([]string{"RF_HA_ENABLED=1", "RF_HA_NODE_ID=" + id, "AYDER_RAFT_HEARTBEAT_MS=2000", "AYDER_RAFT_ELECTION_MS=2000", "AYDER_RAFT_LEASE_MS=1500"}, tokens...),
 		})
 	}
 	var nodes []*proc.Server

@@ -37,6 +37,29 @@ func TestTail(t *testing.T) {
 	p.mustBeClean()
 }
 
+// What the tail was to go on with is deleted meanwhile: it says so, and the next start begins anew.
+func TestTailBelowTheFloor(t *testing.T) {
+	s := server(t)
+	post(t, s, "/broker/topics/floored/produce?partition=0", "one")
+	p := newTab(t)
+	p.open(s.Addr, "dev", "#/tail/floored/0")
+	p.sees("Following")
+	p.fill("From", "earliest")
+	p.sees("1 message. Following")
+	p.press("Pause")
+	p.sees("Paused.")
+	for range 3 {
+		post(t, s, "/broker/topics/floored/produce?partition=0", "later")
+	}
+	post(t, s, "/broker/delete-before", `{"topic":"floored","partition":0,"before_offset":3}`)
+	p.press("Resume")
+	p.sees("Stopped.")
+	p.until(`!document.querySelector("main > .notice").hidden`)
+	p.press("Resume")
+	p.until(`[...document.querySelectorAll(".messages .offset")].map((o) => o.textContent).join() === "3,0"`)
+	p.mustBeClean()
+}
+
 // Much more than fits comes at once: the newest rows stay, and the page goes on.
 func TestTailIsBounded(t *testing.T) {
 	s := server(t)

@@ -91,7 +91,10 @@ class Tail {
       } catch (e) {
         if (signal.aborted) return;
         this.notice.show(e);
-        if (e.status >= 400 && e.status < 500) return this.pause('Stopped.');
+        if (e.status >= 400 && e.status < 500 && e.status !== 429) {
+          this.last = this.begin = null; // what cannot be had once is not asked for again
+          return this.pause('Stopped.');
+        }
       }
       if (signal.aborted) return;
       if (this.seen > before) failures = 0;
