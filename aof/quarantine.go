@@ -366,10 +366,7 @@ func moveAside(fsys FS, dir string, files []string) error {
 		return err
 	}
 	for _, name := range files {
-		to := name
-		for n := 1; slices.Contains(there, to); n++ { // of an earlier time
-			to = fmt.Sprintf("%s.%d", name, n)
-		}
+		to := freeName(there, name) // one of an earlier time keeps its own
 		if err := fsys.Rename(filepath.Join(dir, name), filepath.Join(aside, to)); err != nil {
 			return err
 		}

@@ -64,7 +64,7 @@ func newTool(name, args, help string) *dirTool {
 }
 
 // tools are all of them.
-func tools() []*dirTool { return []*dirTool{restoreTool()} }
+func tools() []*dirTool { return []*dirTool{restoreTool(), repairTool()} }
 
 // describeTools lists them for the manual and for shells.
 func describeTools() (all []manual.Command) {
@@ -149,4 +149,36 @@ func describeBackup(dir string) error {
 		fmt.Fprintf(os.Stdout, "every index from %d to %d can be restored\n", r.First, r.Last)
 	}
 	return nil
+}
+
+// repairTool says what is damaged, and mends or cuts it.
+func repairTool() *dirTool {
+	t := newTool("repair", "DIR", "Say what is damaged in a stopped server's data and what it would cost to mend it; with --yes, do it")
+	from := t.flags.String("from", "", "put good frames from this `backup` in the place of damaged ones")
+	cut := t.flags.Bool("cut", false, "end the log before the damage")
+	yes := t.flags.Bool("yes", false, "do it; what is replaced or cut off goes to DIR/quarantine")
+	t.run = func(args []string) (int, error) {
+		if *yes && !*cut && *from == "" {
+			return 0, usageError{errors.New("--yes: say how, by --from or --cut")}
+		}
+		dir, err := oneDir("repair", args)
+		if err != nil {
+			return 0, err
+		}
+		d, err := backup.Diagnose(dir, *from)
+		if err == nil && !d.Report.OK() && *yes {
+			d, err = backup.Repair{From: *from, Cut: *cut}.Apply(dir)
+		}
+		if err != nil {
+			return 0, err
+		}
+		if err := d.Print(os.Stdout); err != nil || d.Report.OK() {
+			return 0, err
+		}
+		if !*yes && (*cut || *from != "") {
+			fmt.Println("nothing was changed: add --yes")
+		}
+		return exitDamaged, nil
+	}
+	return t
 }

@@ -127,8 +127,6 @@ type backupTest struct {
 	loads  int
 }
 
-var backupSegments = []string{"--segment-bytes", "4MiB", "--body-bytes", "1MiB"}
-
 func newBackupTest(t *testing.T, s *proc.Server) *backupTest {
 	t.Helper()
 	c, err := proc.Dial(s.Addr)
@@ -136,13 +134,19 @@ func newBackupTest(t *testing.T, s *proc.Server) *backupTest {
 		t.Fatal(err)
 	}
 	b := &backupTest{T: t, server: s, c: c, dest: filepath.Join(t.TempDir(), "dest")}
+	b.fill()
+	return b
+}
+
+// fill makes one of everything.
+func (b *backupTest) fill() {
+	b.Helper()
 	b.must("POST", "/broker/topics", `{"name":"churn","partitions":2}`)
 	b.must("POST", "/broker/topics", `{"name":"kept","partitions":1}`)
 	b.must("POST", "/broker/topics", `{"name":"gone","partitions":1}`)
 	b.must("POST", "/broker/topics", `{"name":"fast","partitions":1,"mode":"rocket"}`)
 	b.must("POST", "/broker/schemas", `{"type":"avro","schema_text":"\"string\""}`)
 	b.must("POST", "/broker/pipelines", `{"name":"p","query":{"source":{"topic":"kept"},"filter":[{"field":"n","op":"ge","value":0}]},"into":"rows"}`)
-	return b
 }
 
 func (b *backupTest) must(method, path, body string) proc.Response {
@@ -234,7 +238,7 @@ func (b *backupTest) restored(args ...string) visible {
 	if code != 0 {
 		b.Fatalf("restore %v: %d %s", args, code, out)
 	}
-	s := proc.Run(b.T, proc.Options{Dir: dir, Args: backupSegments})
+	s := proc.Run(b.T, proc.Options{Dir: dir, Args: smallSegments})
 	got := show(b.T, s.Addr)
 	if out, code := ayderCheck(b.T, s); code != 0 {
 		b.Errorf("restored with %v: %s", args, out)
@@ -243,7 +247,7 @@ func (b *backupTest) restored(args ...string) visible {
 }
 
 func TestBackupAndRestore(t *testing.T) {
-	b := newBackupTest(t, proc.Run(t, proc.Options{Args: backupSegments}))
+	b := newBackupTest(t, proc.Run(t, proc.Options{Args: smallSegments}))
 	b.change(1)
 	stop := b.load()
 	deadline(t, "some segments are full", func() bool { return len(b.now().Pieces) > 4 })
@@ -338,7 +342,7 @@ func digest(t *testing.T, dir string) []byte {
 
 // A stopped server's directory gives the same backup as the server did, and what is restored from it has the same state, byte for byte.
 func TestBackupOfADirectory(t *testing.T) {
-	b := newBackupTest(t, proc.Run(t, proc.Options{Args: backupSegments}))
+	b := newBackupTest(t, proc.Run(t, proc.Options{Args: smallSegments}))
 	stop := b.load()
 	b.change(1)
 	b.backup()

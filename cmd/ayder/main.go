@@ -4,6 +4,7 @@
 //	ayder check DIR         verify every checksum of a data directory
 //	ayder dump DIR          print its frames, one line per section
 //	ayder restore DEST DIR  make a data directory of a backup (ayder backup DEST is the client's)
+//	ayder repair DIR        say what is damaged, mend it from a backup or cut it off
 //	ayder version           what was built, and how
 //	ayder man               the manual page; ayder completion bash|zsh|fish
 //	ayder topic|produce|consume|group|kv …    the client; ayder client lists its commands
@@ -69,7 +70,7 @@ func run(args []string) int {
 	case "help":
 		return report(config.Help(os.Stdout))
 	}
-	fmt.Fprintf(os.Stderr, "ayder: unknown command %q; known are serve, check, dump, restore, version, man, completion, client, help, %s\n", command, strings.Join(cli.Words(), ", "))
+	fmt.Fprintf(os.Stderr, "ayder: unknown command %q; known are serve, check, dump, restore, repair, version, man, completion, client, help, %s\n", command, strings.Join(cli.Words(), ", "))
 	return 2
 }
 

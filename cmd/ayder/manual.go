@@ -35,7 +35,7 @@ func program() *manual.Program {
 			{Code: 0, Meaning: "Done."},
 			{Code: 1, Meaning: "Failed."},
 			{Code: 2, Meaning: "Wrong usage, or settings that cannot be."},
-			{Code: 3, Meaning: "Damage was found (check)."},
+			{Code: 3, Meaning: "Damage was found (check), or is left (repair)."},
 			{Code: 4, Meaning: "There is no such thing (client)."},
 			{Code: 5, Meaning: "A conflict with what is there (client)."},
 			{Code: 6, Meaning: "Not allowed (client)."},

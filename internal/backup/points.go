@@ -40,15 +40,7 @@ func (l *List) Ranges() []Range {
 			all = append(all, r)
 		}
 	}
-	slices.SortFunc(all, func(a, b Range) int {
-		switch {
-		case a.First < b.First:
-			return -1
-		case a.First > b.First:
-			return 1
-		}
-		return 0
-	})
+	slices.SortFunc(all, func(a, b Range) int { return compare(a.First, b.First) })
 	merged := all[:0]
 	for _, r := range all {
 		if n := len(merged); n > 0 && r.First <= merged[n-1].Last+1 {
@@ -86,7 +78,7 @@ func (l *List) chain(p *Point, index uint64) (chain []*File) {
 			chain = append(chain, f)
 		}
 	}
-	slices.SortFunc(chain, func(a, b *File) int { return compareFirst(a, b) })
+	slices.SortFunc(chain, func(a, b *File) int { return compare(a.First, b.First) })
 	for i := 1; i < len(chain); i++ {
 		if chain[i].First != chain[i-1].Last+1 {
 			return nil // the list is not ours
@@ -100,16 +92,6 @@ func (l *List) chain(p *Point, index uint64) (chain []*File) {
 		chain = append(chain, next)
 	}
 	return chain
-}
-
-func compareFirst(a, b *File) int {
-	switch {
-	case a.First < b.First:
-		return -1
-	case a.First > b.First:
-		return 1
-	}
-	return 0
 }
 
 // behind returns a segment with the frames behind index, whole.

@@ -211,14 +211,34 @@ func (r *run) begun(c *aof.Contents, p *aof.Piece, path string) (int64, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, nil
 	}
-	if err != nil || p.IsCheckpoint() {
+	if err != nil {
 		return 0, err
+	}
+	if p.IsCheckpoint() {
+		if index, _, err := aof.ReadCheckpoint(nil, path); err == nil && index == p.Last && info.Size() == p.Size && idOf(path) == p.ID {
+			return p.Size, nil
+		}
+		return 0, nil
 	}
 	i, err := aof.ScanPiece(nil, path, min(info.Size(), p.Size), nil)
 	if err != nil || i.ID != p.ID || i.Log != c.Log || i.Frames == 0 {
 		return 0, nil
 	}
 	return i.End, nil
+}
+
+// idOf is the id of a copy, empty if it cannot be read.
+func idOf(path string) string {
+	f, err := os.Open(path)
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	id, err := aof.FileID(f)
+	if err != nil {
+		return ""
+	}
+	return id
 }
 
 // fetch copies the bytes of a piece from an offset on, behind what is there, and syncs.
@@ -228,8 +248,10 @@ func (r *run) fetch(p *aof.Piece, path string, from int64) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, out.Close()) }()
-	if err := r.compare(p, out, from); err != nil {
-		return err
+	if from < p.Size {
+		if err := r.compare(p, out, from); err != nil {
+			return err
+		}
 	}
 	if err := out.Truncate(from); err != nil {
 		return err
