@@ -172,8 +172,9 @@ func (m *mender) segment(d *Donor) error {
 		return nil
 	}
 	merge := &merge{h: h, copy: window{file: in, size: min(d.Size, h.size), ahead: scanAheadBytes}, first: d.First}
+	around := &sparing{FS: m.fs}
 	if own != "" {
-		f, err := openSettled(m.fs, own)
+		f, err := openSettled(around, own)
 		if err != nil {
 			return err
 		}
@@ -188,7 +189,7 @@ func (m *mender) segment(d *Donor) error {
 		return err
 	}
 	whole := own != "" && !slices.Contains(m.broken, filepath.Base(own))
-	if whole && merge.taken == 0 {
+	if whole && merge.taken == 0 && len(around.blocks) == 0 {
 		return m.know(d, merge.last, false)
 	}
 	m.done = append(m.done, Mended{File: path, Donor: d.Path, Frames: merge.taken, Last: merge.last})
@@ -308,7 +309,7 @@ func (m *mender) keepCopy(path string) error {
 	if err != nil {
 		return err
 	}
-	in, err := m.fs.Open(path, ReadOnly)
+	in, err := (&sparing{FS: m.fs}).Open(path, ReadOnly)
 	if err != nil {
 		return err
 	}
@@ -325,6 +326,7 @@ type merge struct {
 	own   window // no file: there is none
 	copy  window
 	first uint64
+	end   uint64 // the index to end before; 0: none
 
 	last  uint64 // the last index found
 	taken uint64 // frames of the copy
@@ -338,7 +340,7 @@ func (w *merge) run(out *zeroFiller) error {
 		if err != nil {
 			return err
 		}
-		if !ok {
+		if !ok || w.end != 0 && f.Index >= w.end {
 			if w.h.rewritten() && frames == w.h.extent.frames {
 				w.last = w.h.extent.last
 			}

@@ -1,6 +1,7 @@
 package aof
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -34,6 +35,8 @@ type Loss struct {
 	Blind  bool   // something cannot be read that may have held frames behind Seen: a file without a header, a block
 	Files  []string
 	Reason string
+
+	partial string // of a cut: the last segment, of which the part before the damage stays
 }
 
 // loss is DiagnoseLoss at work.
@@ -48,6 +51,9 @@ type loss struct {
 	first uint64             // of the log
 
 	hidden []uint64 // first indexes of what blocks that cannot be read may have held, behind the last frame of their file
+
+	cut     bool     // the good part of the first damaged segment stays, too
+	partial *segment // it
 }
 
 // DiagnoseLoss reads the whole log in dir, which must not be in use, and says what has to go for the rest to be opened: all of it
@@ -60,6 +66,20 @@ func DiagnoseLoss(fsys FS, dir string, everything bool) (*Loss, error) {
 	x := &loss{fs: fsys, dir: dir, r: &Loss{}, bad: make(map[string]*Damage)}
 	if err := errors.Join(x.run(everything), lock.Close()); err != nil {
 		return nil, fmt.Errorf("aof: what %s has lost: %w", dir, err)
+	}
+	return x.r, nil
+}
+
+// DiagnoseCut is DiagnoseLoss for a log whose owner has no other copy: of the first damaged segment what is in front of the damage stays, and no
+// checkpoint stays that has anything of what is behind it, since other frames will get those indexes.
+func DiagnoseCut(fsys FS, dir string) (*Loss, error) {
+	lock, err := fsys.Lock(dir)
+	if err != nil {
+		return nil, fmt.Errorf("aof: %w", err)
+	}
+	x := &loss{fs: fsys, dir: dir, r: &Loss{}, bad: make(map[string]*Damage), cut: true}
+	if err := errors.Join(x.run(false), lock.Close()); err != nil {
+		return nil, fmt.Errorf("aof: what a cut of %s would lose: %w", dir, err)
 	}
 	return x.r, nil
 }
@@ -80,7 +100,10 @@ func (x *loss) run(everything bool) error {
 		return err
 	}
 	if everything || !base {
-		x.kept, x.end = 0, 0
+		x.kept, x.end, x.partial = 0, 0, nil
+	}
+	if x.partial != nil {
+		x.r.partial = filepath.Base(x.partial.name())
 	}
 	x.r.From = max(x.end, 1)
 	x.r.Blind = x.blind()
@@ -123,6 +146,9 @@ func (x *loss) walk() error {
 			return nil
 		}
 		end, whole, err := x.whole(s, segments[i+1:])
+		if err == nil && !whole && x.cut && !s.rewritten() && end > s.first {
+			x.partial, x.end = s, end
+		}
 		if err != nil || !whole {
 			return err
 		}
@@ -203,7 +229,7 @@ func (x *loss) measure() error {
 // base tells whether what would stay is a log that can be opened: it begins at the beginning, whole, or there is a checkpoint in it
 // that covers what is missing before it or was taken out of it (rewrite.go).
 func (x *loss) base() (bool, error) {
-	if x.kept == 0 {
+	if x.kept == 0 && x.partial == nil {
 		return false, nil
 	}
 	covered := x.first - 1
@@ -214,7 +240,10 @@ func (x *loss) base() (bool, error) {
 		return true, nil
 	}
 	for _, index := range x.v.checkpoints {
-		if index <= covered || index >= x.end {
+		if stays, err := x.stays(index); err != nil || index <= covered || !stays {
+			if err != nil {
+				return false, err
+			}
 			continue
 		}
 		switch _, err := readCheckpoint(x.fs, checkpointPath(x.dir, index), index); {
@@ -225,6 +254,26 @@ func (x *loss) base() (bool, error) {
 		}
 	}
 	return false, nil
+}
+
+// stays tells whether a checkpoint may stay beside a log that ends before x.end.
+func (x *loss) stays(index uint64) (bool, error) {
+	if index >= x.end || !x.cut {
+		return index < x.end, nil
+	}
+	f, err := x.fs.Open(checkpointPath(x.dir, index), ReadOnly)
+	if err != nil {
+		return false, err
+	}
+	b, err := readWhole(f)
+	if err = errors.Join(err, f.Close()); err != nil {
+		return false, err
+	}
+	if _, _, err := decodeCheckpoint(b); err != nil {
+		return false, nil
+	}
+	reach := binary.LittleEndian.Uint64(b[56:])
+	return reach != 0 && reach < x.end, nil
 }
 
 // blind tells whether a file without a readable header, or blocks that cannot be read, may have had the newest frames.
@@ -246,7 +295,11 @@ func (x *loss) blind() bool {
 func (x *loss) list() error {
 	var front, back []string
 	for _, index := range slices.Backward(x.v.checkpoints) {
-		if index >= x.end {
+		stays, err := x.stays(index)
+		if err != nil {
+			return err
+		}
+		if !stays {
 			front = append(front, filepath.Base(checkpointPath(x.dir, index)))
 		}
 	}
@@ -285,6 +338,49 @@ func (x *loss) list() error {
 		x.r.Files = append(x.r.Files, name)
 	}
 	return nil
+}
+
+// Cut moves aside what DiagnoseCut says, but for the part of the last segment that stays. It can be interrupted; then DiagnoseCut finds what is left
+// to do, or nothing is.
+func Cut(fsys FS, dir string, r *Loss) error {
+	lock, err := fsys.Lock(dir)
+	if err != nil {
+		return fmt.Errorf("aof: %w", err)
+	}
+	files := slices.DeleteFunc(slices.Clone(r.Files), func(name string) bool { return name == r.partial })
+	err = moveAside(fsys, dir, files)
+	if err == nil && r.partial != "" {
+		err = cutSegment(fsys, dir, r.partial, r.From)
+	}
+	if err = errors.Join(err, lock.Close()); err != nil {
+		return fmt.Errorf("aof: cut in %s: %w", dir, err)
+	}
+	return nil
+}
+
+// cutSegment makes a segment end before index end; as it was it goes to quarantine.
+func cutSegment(fsys FS, dir, name string, end uint64) error {
+	m := &mender{fs: fsys, dir: dir}
+	path := filepath.Join(dir, name)
+	around := &sparing{FS: fsys}
+	f, err := around.Open(path, ReadOnly)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	h, err := headerOf(f, path)
+	if err != nil {
+		return err
+	}
+	size, err := f.Size()
+	if err != nil {
+		return err
+	}
+	w := &merge{h: h, own: window{file: f, size: min(size, h.size), ahead: scanAheadBytes}, end: end}
+	if w.first, err = firstIndexOf(around, path, size); err != nil {
+		return err
+	}
+	return m.write(w, path, segmentPath(dir, w.first))
 }
 
 // used names the spares that are not empty.

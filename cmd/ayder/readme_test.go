@@ -61,7 +61,7 @@ func TestReadmeCommandsAreReal(t *testing.T) {
 		case words[0] == "make":
 			dry(t, root, append([]string{"make", "-n"}, words[1:]...))
 		case code == "go run ./cmd/ayder --help", words[0] == "curl" && len(words) == 1:
-		case words[0] == "ayder" && len(words) == 3 && (words[1] == "check" || words[1] == "dump"), code == "ayder backup DEST", code == "ayder restore DEST DATA_DIR", code == "ayder client", code == "ayder man", code == "ayder completion "+shells, slices.Contains(cli.Words(), code):
+		case words[0] == "ayder" && len(words) == 3 && slices.Contains([]string{"check", "dump", "repair"}, words[1]), code == "ayder backup DEST", code == "ayder restore DEST DATA_DIR", code == "ayder client", code == "ayder man", code == "ayder completion "+shells, slices.Contains(cli.Words(), code):
 		case !noCommand.MatchString(code):
 			t.Errorf("nothing tests `%s`", code)
 		}
@@ -113,7 +113,7 @@ func (r *pageReader) judgeReadme(ctx context.Context, m *commandPage) {
 		r.t.Errorf("help: %v %s", err, out)
 	}
 	r.end(syscall.SIGINT, "") // what Ctrl-C does
-	for _, command := range []string{"check", "dump"} {
+	for _, command := range []string{"check", "dump", "repair"} {
 		if out, err := shell(ctx, r.dir, "go run ./cmd/ayder "+command+" ./data"); err != nil || out == "" {
 			r.t.Errorf("%s: %v %s", command, err, out)
 		}

@@ -18,7 +18,7 @@ import (
 // way out would lose:
 //
 //	from a backup   good frames take the place of damaged ones (aof.Mend); what the backup does not have stays damaged
-//	by a cut        the log ends before the damage, whatever is good behind it (aof.Quarantine)
+//	by a cut        the log ends before the damage, whatever is good behind it (aof.Cut)
 //
 // What is lost is told by offsets: from where a partition ends before the damage to the highest offset that anything, before or behind, says it had. A damaged
 // part that nothing behind speaks of can only be told by its indexes.
@@ -53,7 +53,7 @@ func Diagnose(dir, from string) (*Diagnosis, error) {
 	if d.Report, err = aof.Check(nil, dir); err != nil || d.Report.OK() {
 		return d, err
 	}
-	if d.Cut, err = aof.DiagnoseLoss(aof.OS(), dir, false); err != nil {
+	if d.Cut, err = aof.DiagnoseCut(aof.OS(), dir); err != nil {
 		return d, err
 	}
 	if d.Lost, err = lostBehind(dir, d.Cut.From); err != nil || from == "" {
@@ -89,7 +89,7 @@ func (r Repair) Apply(dir string) (*Diagnosis, error) {
 	if member, err := raftlog.HasState(aof.OS(), dir); err != nil || member {
 		return d, errors.Join(err, fmt.Errorf("%s belongs to a node of a cluster: it gets what is damaged again from the others when it starts, and must not give up by itself what it confirmed", dir))
 	}
-	if err := aof.Quarantine(aof.OS(), dir, d.Cut); err != nil {
+	if err := aof.Cut(aof.OS(), dir, d.Cut); err != nil {
 		return d, err
 	}
 	after, err := Diagnose(dir, "")
@@ -211,7 +211,7 @@ func (d *Diagnosis) Print(w io.Writer) error {
 	p := &printer{w: w}
 	p.err = d.Report.Print(w)
 	for _, m := range d.Mended {
-		p.line("from the backup: %s, %d frames up to index %d, of %s", filepath.Base(m.File), m.Frames, m.Last, m.Donor)
+		p.line("from the backup: %d frames of %s, which goes to index %d then", m.Frames, filepath.Base(m.File), m.Last)
 	}
 	if d.Cut == nil {
 		return p.err
