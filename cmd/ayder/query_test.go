@@ -168,38 +168,62 @@ func TestJoinExample(t *testing.T) {
 	})
 }
 
-// TestQueriesInACluster asks every node: the leader answers for all that was acknowledged, a follower for what it has and says so.
-func TestQueriesInACluster(t *testing.T) {
+// mustAnswerEverywhere asks every node: the leader answers for all that was acknowledged, a follower for what it has and says so.
+func (g *group) mustAnswerEverywhere(path, request string, match func(*testing.T, []byte)) {
+	g.t.Helper()
+	var answers [][]byte
+	g.steadily(func(leader *groupNode) error {
+		answers = nil
+		for _, n := range g.nodes {
+			g.eventually(n.id+" has the messages", func() bool {
+				s, err := leader.status()
+				f, errF := n.status()
+				return err == nil && errF == nil && f.Applied >= s.Applied
+			})
+			r, err := n.ask("POST", path, []byte(request))
+			if err != nil || r.Status != 200 || n != leader && !strings.Contains(string(r.Body), `"role":"follower"`) {
+				return fmt.Errorf("%s: %s, %v", n.id, r.String(), err)
+			}
+			answers = append(answers, r.Body)
+			if r, err = n.ask("POST", path+"?consistency=leader", []byte(request)); err != nil || r.Status != 307 && n != leader {
+				return fmt.Errorf("%s for the leader: %s, %v", n.id, r.String(), err)
+			}
+		}
+		return nil
+	})
+	for _, answer := range answers {
+		match(g.t, answer)
+	}
+}
+
+func TestQueriesAndJoinsInACluster(t *testing.T) {
+	t.Parallel()
 	g := runGroup(t, 3, proc.Options{})
-	leader := g.leader()
 	for _, topic := range []string{"orders", "pays"} {
 		g.any("POST", "/broker/topics", []byte(`{"name":"`+topic+`","partitions":2}`))
 	}
 	for _, order := range orders {
 		g.put("orders", 0, []byte(order))
 	}
-	r := g.any("POST", "/broker/query", []byte(queryExample))
-	mustMatchQueryExample(t, r.Body)
-	for _, n := range g.others(leader) {
-		g.eventually("the follower has the messages", func() bool {
-			s, err := leader.status()
-			f, errF := n.status()
-			return err == nil && errF == nil && f.Applied >= s.Applied
-		})
-		r, err := n.ask("POST", "/broker/query", []byte(queryExample))
-		if err != nil || r.Status != 200 {
-			t.Fatal(r.Status, err, string(r.Body))
+	g.mustAnswerEverywhere("/broker/query", queryExample, mustMatchQueryExample)
+	g.any("DELETE", "/broker/topics/orders", nil)
+	g.any("POST", "/broker/topics", []byte(`{"name":"orders","partitions":1}`))
+	produceJoinExample(func(topic string, body []byte) { g.put(topic, 0, body) })
+	g.mustAnswerEverywhere("/broker/join", joinExample, mustMatchJoinExample)
+}
+
+func TestSchemasInACluster(t *testing.T) {
+	t.Parallel()
+	g := runGroup(t, 3, proc.Options{})
+	g.steadily(func(leader *groupNode) error {
+		for _, n := range g.others(leader) {
+			if r, err := n.ask("POST", "/broker/schemas", []byte(`{"type":"avro","schema_text":"\"long\""}`)); err != nil || r.Status != 307 {
+				return fmt.Errorf("%s: %s, %v", n.id, r.String(), err)
+			}
 		}
-		mustMatchQueryExample(t, r.Body)
-		wantJSON(t, "a follower", r.Body, "role", `"follower"`)
-		if r, err = n.ask("POST", "/broker/query?consistency=leader", []byte(queryExample)); err != nil || r.Status != 307 {
-			t.Error(r.Status, err, string(r.Body))
-		}
-		if r, err = n.ask("POST", "/broker/schemas", []byte(`{"type":"avro","schema_text":"\"long\""}`)); err != nil || r.Status != 307 {
-			t.Error(r.Status, err, string(r.Body))
-		}
-	}
-	if r := g.any("POST", "/broker/schemas", []byte(`{"type":"avro","schema_text":"\"long\""}`)); r.Status != 201 {
+		return nil
+	})
+	if r := g.any("POST", "/broker/schemas", []byte(`{"type":"avro","schema_text":"\"long\""}`)); r.Status/100 != 2 {
 		t.Fatal(r.Status, string(r.Body))
 	}
 	for _, n := range g.nodes {
