@@ -273,7 +273,8 @@ func TestPauseBoundsInput(t *testing.T) {
 			_, _ = c.Write(make([]byte, size))
 		})
 		time.Sleep(150 * time.Millisecond) // too short only makes the test weaker
-		if in := s.Loops()[0].Stats().BytesIn; in > 4<<20 {
+		// Kernels without a limit for one receive (6.1 has none) give a connection all the loop's buffers before they listen.
+		if in := s.Loops()[0].Stats().BytesIn; in > 4<<20+ReceiveBuffers*ReceiveBufferBytes {
 			t.Errorf("%d bytes were received during the pause", in)
 		}
 		h.goOn()

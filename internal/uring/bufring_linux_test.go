@@ -90,7 +90,7 @@ func TestReceiveWithoutBuffers(t *testing.T) {
 			armRecv(r, mine, b, c)
 		}
 	}
-	if starved != 2 {
+	if starved != 2 && starved != 3 { // before Linux 6.17 it tries once more behind the last bytes
 		t.Errorf("out of buffers %d times", starved)
 	}
 }
