@@ -102,6 +102,13 @@ func TestSuiteTellsWhatFailed(t *testing.T) {
 	}
 }
 
+func TestTellingLines(t *testing.T) {
+	out := "=== RUN   TestA\n--- PASS: TestA\n=== RUN   TestB\n    b_test.go:1: why\n--- FAIL: TestB\n=== RUN   TestC\n--- PASS: TestC\n=== RUN   TestD\n--- PASS: TestD\nFAIL\n"
+	if got := strings.Join(telling(out), "|"); got != "TestB|    b_test.go:1: why|--- FAIL: TestB|TestD|--- PASS: TestD|FAIL" {
+		t.Error(got)
+	}
+}
+
 func TestPayloadsDiffer(t *testing.T) {
 	seen := map[string]bool{}
 	for p := range 3 {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -13,7 +14,7 @@ import (
 	"ayder/tools/vm/console"
 )
 
-const tailLines = 60 // of a failed test's output
+const tailLines = 40 // of the output of one failed test
 
 // suite runs every test binary below root, in its own directory, where its testdata is. All are run, also after one that fails.
 func suite(w *console.Writer, root string) error {
@@ -30,16 +31,31 @@ func suite(w *console.Writer, root string) error {
 func runTests(w *console.Writer, path, name string) error {
 	cmd := exec.Command(path, "-test.v", "-test.short", "-test.timeout=25m")
 	cmd.Dir, cmd.Env = filepath.Dir(path), append(os.Environ(), "HOME=/tmp", "TMPDIR=/data/tmp")
-	out, err := cmd.CombinedOutput()
+	var all bytes.Buffer
+	both := io.MultiWriter(&all, os.Stdout) // the host's log shows where a run hangs
+	cmd.Stdout, cmd.Stderr = both, both
+	err := cmd.Run()
+	out := all.Bytes()
 	w.Note("%s: %d tests passed, %d skipped, %d failed", name, count(out, "--- PASS"), count(out, "--- SKIP"), count(out, "--- FAIL"))
 	if err == nil {
 		return nil
 	}
-	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
-	for _, line := range lines[max(0, len(lines)-tailLines):] {
+	for _, line := range telling(string(out)) {
 		w.Note("    %s", line)
 	}
 	return fmt.Errorf("%s: %w", name, err)
+}
+
+// telling is what of a failed run's output tells why: the tests that failed, and the end.
+func telling(out string) (lines []string) {
+	parts := strings.Split(strings.TrimSpace(out), "\n=== RUN   ")
+	for i, part := range parts {
+		own := strings.Split(part, "\n")
+		if strings.Contains(part, "--- FAIL") || strings.Contains(part, "panic: ") || i == len(parts)-1 {
+			lines = append(lines, own[max(0, len(own)-tailLines):]...)
+		}
+	}
+	return lines
 }
 
 // count is how many lines begin with a text.
