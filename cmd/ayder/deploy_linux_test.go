@@ -8,12 +8,15 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"ayder/internal/testkit/proc"
 )
 
 // The image, without an engine: a root directory with what the Dockerfile puts there and nothing else, its user, its environment, its
 // entry point, and its health check.
 func TestImageServesFromAnEmptyRoot(t *testing.T) {
 	t.Parallel()
+	proc.NotEmulated(t, "the emulator is not in the image")
 	if os.Getuid() != 0 {
 		t.Skip("changing the root takes root")
 	}
