@@ -20,7 +20,7 @@ ARM64_ALL      ?= ./...
 ARM64_PACKAGES := ./httpparse ./internal/record ./aof ./engine
 
 .DEFAULT_GOAL := help
-.PHONY: help build test race lint fuzz bench cluster verify release giouring arm64 arm64-all arm64-vm golangci clean
+.PHONY: help build test race lint fuzz bench cluster verify release giouring arm64 arm64-all arm64-vm openapi-lint golangci clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
@@ -77,6 +77,12 @@ arm64-all: ## run every package's tests for arm64 under qemu-user, one after the
 
 arm64-vm: ## boot Debian's ARM64 kernel in qemu: the server on io_uring there is killed, the machine is killed, nothing is lost
 	$(GO) run ./tools/vm $(VM)
+
+openapi-lint: ## lint docs/openapi.yaml by redocly, which npm fetches into a temporary directory
+	@command -v npm >/dev/null || { echo "skipped: there is no npm"; exit 0; }; \
+		dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && cp tools/openapi/package*.json "$$dir" && \
+		npm --prefix "$$dir" ci --silent --no-audit --no-fund && \
+		REDOCLY_TELEMETRY=off "$$dir/node_modules/.bin/redocly" lint --config tools/openapi/redocly.yaml docs/openapi.yaml
 
 golangci: ## run golangci-lint with .golangci.yml; slow to build the first time
 	$(GO) tool -modfile=tools/golangci.mod golangci-lint run ./...
