@@ -95,6 +95,7 @@ var goodBodies = map[string]string{
 	"/broker/groups/{group}/heartbeat":      `{"member":"m"}`,
 	"/broker/groups/{group}/leave":          `{"member":"m"}`,
 	"/broker/topics/{topic}/partitions":     `{"partitions":2}`,
+	"/cloudevents/{topic}":                  `{"specversion":"1.0","id":"1","type":"t","source":"/s"}`,
 	"/broker/delete-before":                 `{"topic":"t","partition":0,"before_offset":0}`,
 	"/broker/retention":                     `{"topic":"t","ttl_ms":0}`,
 	"/ha/membership/add":                    `{"node_id":"n4","advertise_addr":"127.0.0.1:7004"}`,
@@ -199,6 +200,7 @@ var badValues = map[string][]string{
 	"stream":          {"", "-1", "n", "Y", "1s", "1099511627777"},
 	"n":               {"", "-1", "x", "4294967296"},
 	"headers":         {"", strings.Repeat("h", 1025)},
+	"dedupe":          {"", "2", "no"},
 	"after":           {strings.Repeat("k", engine.KVKeyBytesMax+1)},
 }
 

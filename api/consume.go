@@ -24,6 +24,11 @@ func consume(l *loop, x *exchange) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
+	return l.consume(x, fm, dialectPlain)
+}
+
+// consume answers in a form and a dialect.
+func (l *loop) consume(x *exchange, fm form, d dialect) (reply, error) {
 	p, owner, err := l.partition(&x.args)
 	if err != nil {
 		return reply{}, err
@@ -40,6 +45,9 @@ func consume(l *loop, x *exchange) (reply, error) {
 	pg, err := l.page(x, p, fm)
 	if err != nil {
 		return reply{}, err
+	}
+	if pg.dialect = d; d != dialectPlain {
+		pg.topic = string(x.args.topic)
 	}
 	until, mayWait := l.mayWait(x)
 	switch ahead := x.follower && (fm != formPage || mayWait); { // of this node, not of its leader
@@ -128,6 +136,7 @@ type page struct {
 	bytes     int
 	form      form
 	dialect   dialect
+	topic     string // its name, for dialects that say it
 	b64       bool
 	follower  bool   // it is a follower's
 	known     []byte // entity tags of the pages that the client has

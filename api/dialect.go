@@ -1,9 +1,9 @@
 package api
 
 import (
-	"bytes"
 	"unicode/utf8"
 
+	"ayder/internal/cloudevent"
 	"ayder/internal/jsonscan"
 	"ayder/internal/record"
 )
@@ -21,23 +21,36 @@ const (
 	dialectPlain  dialect = iota // our own
 	dialectFeed                  // FeedAPI, version 2
 	dialectFeedV1                // and version 1, ZeroEventHub
+	dialectEvents                // CloudEvents
 	dialects
 )
 
 // beginning is what stands before the messages of a page.
-func (pg *page) beginning() string { return `{"messages":[` }
+func (pg *page) beginning() string {
+	if pg.dialect == dialectEvents {
+		return "["
+	}
+	return `{"messages":[`
+}
 
 // appendOne renders a message.
 func (pg *page) appendOne(b []byte, offset uint64, m *record.Record) []byte {
 	switch pg.dialect {
 	case dialectFeed, dialectFeedV1:
 		return pg.appendFeedEvent(b, m)
+	case dialectEvents:
+		return cloudevent.Append(b, m, cloudevent.Place{Topic: pg.topic, Partition: pg.stream.Partition, Offset: offset}, pg.scan())
 	}
 	return pg.appendMessage(b, offset, m)
 }
 
 // dialectReply is the answer that a page is, in any dialect but our own.
-func (pg *page) dialectReply() reply { return pg.feedReply() }
+func (pg *page) dialectReply() reply {
+	if pg.dialect == dialectEvents {
+		return pg.eventsReply()
+	}
+	return pg.feedReply()
+}
 
 // isObject tells whether v is a JSON object in UTF-8, which can be put into another JSON text as it is.
 func (pg *page) isObject(v []byte) bool {
@@ -46,20 +59,12 @@ func (pg *page) isObject(v []byte) bool {
 }
 
 // isJSON tells whether v is a JSON value in UTF-8.
-func (pg *page) isJSON(v []byte) bool {
+func (pg *page) isJSON(v []byte) bool { return pg.scan().Valid(v) && utf8.Valid(v) }
+
+// scan is the page's scanner, which only dialects need.
+func (pg *page) scan() *jsonscan.Scanner {
 	if pg.scanner == nil {
 		pg.scanner = new(jsonscan.Scanner)
 	}
-	return pg.scanner.Valid(v) && utf8.Valid(v)
-}
-
-// appendOnOneLine appends a JSON text without the line breaks between its tokens. There are none within.
-func appendOnOneLine(b, v []byte) []byte {
-	for {
-		i := bytes.IndexAny(v, "\n\r")
-		if i < 0 {
-			return append(b, v...)
-		}
-		b, v = append(b, v[:i]...), v[i+1:]
-	}
+	return pg.scanner
 }

@@ -89,6 +89,8 @@ var (
 	errShrink         = &Error{Status: 409, Code: "fewer_partitions", Message: "A topic cannot have fewer partitions than it has"}
 	errNotClustered   = &Error{Status: 409, Code: "not_clustered", Message: "This is a single node: there is nobody to add, remove or hand over to"}
 	errNodeConflict   = &Error{Status: 409, Code: "node_conflict", Message: "The cluster's present state does not allow that change"}
+	errBadEvent       = &Error{Status: 400, Code: "bad_cloudevent", Message: "An event is not a CloudEvent; nothing was appended"}
+	errMedia          = &Error{Status: 415, Code: "unsupported_media_type", Message: "The request body's Content-Type is not one that is read here"}
 	errStaleToken     = &Error{Status: 409, Code: "stale_token", Message: "The feed's partitions are not those that the token stands for: ask without parameters for the present ones"}
 	errBadCursor      = &Error{Status: 400, Code: "bad_cursor", Message: "The cursor is not one of this partition of this feed"}
 	errCursorGone     = &Error{Status: 410, Code: "cursor_gone", Message: "What the cursor points to is not there any more"}
@@ -121,7 +123,7 @@ var errorList = []*Error{
 	errEncoding, errStorage, errDamaged, errInternal, errOverloaded, errStarting, errNoLeader, errLeadershipLost, errCommitTimeout, errNoSpace,
 	errRedirect, errNoHTTPS, errNotClustered, errNodeConflict, errBadMember, errUnknownNode, errChange, errRateLimited, errBadGzip, errNeedsSealed,
 	errBadMemberID, errUnknownGroup, errUnknownMember, errFenced, errGroupActive, errBadQuery, errBadSchema, errUnknownSchema, errSchemaLimit, errSumOverflow, errTooMuchOutput,
-	errStaleToken, errBadCursor, errCursorGone,
+	errStaleToken, errBadCursor, errCursorGone, errBadEvent, errMedia,
 	errPieceGone, errBadPipeline, errNoPipeline, errPipelineExists, errPipelineLimit,
 }
 

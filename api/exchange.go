@@ -34,6 +34,7 @@ type exchange struct {
 	measured   measured
 	render     func(b []byte) []byte // makes the answer once its command is applied
 	lines      lines                 // what reading an NDJSON body found, once it was read
+	cloud      *cloudCall            // what reading events found, once they were read
 	schema     *engine.Schema        // what reading the body of a registration found, once it was read
 	evaluation evaluation            // what reading the body of a query found, once it was read
 	pipeline   *pipelineCall         // what a request about a pipeline remembers

@@ -242,7 +242,7 @@ func (pg *page) appendFeedEvent(b []byte, m *record.Record) []byte {
 		b = append(b, pg.partitionText[1:]...)
 	}
 	if b = append(b, `"data":`...); pg.isObject(m.Value) {
-		b = appendOnOneLine(b, m.Value)
+		b = jsonscan.AppendOnOneLine(b, m.Value)
 	} else {
 		b = appendFeedString(b, m.Value)
 	}

@@ -28,6 +28,7 @@ type follower struct {
 	left    int           // messages until the stream ends, -1: it does not
 	form    form
 	dialect dialect
+	topic   string
 	b64     bool
 	reading bool // a readers goroutine makes a piece
 
@@ -36,7 +37,7 @@ type follower struct {
 
 // follow begins the stream that x asks for, from the offset at which pg would begin, on the loop of the connection.
 func (l *loop) follow(x *exchange, pg *page) (reply, error) {
-	f := &follower{at: pg.stream, next: pg.first, since: pg.since, left: -1, form: pg.form, dialect: pg.dialect, b64: pg.b64}
+	f := &follower{at: pg.stream, next: pg.first, since: pg.since, left: -1, form: pg.form, dialect: pg.dialect, topic: pg.topic, b64: pg.b64}
 	if pg.dialect == dialectFeed {
 		followFeed(f, x, pg)
 	}
@@ -133,7 +134,7 @@ func (f *follower) own(l *loop, end uint64) bool {
 func (f *follower) page(end uint64) *page {
 	pg := newPage(f.at, end, f.form, f.b64)
 	pg.first, pg.next, pg.since, pg.bytes = f.next, f.next, f.since, streamPieceBytes
-	pg.dialect, pg.wanted = f.dialect, f.feed.wanted
+	pg.dialect, pg.topic, pg.wanted = f.dialect, f.topic, f.feed.wanted
 	if pg.limit = f.left; f.left < 0 {
 		pg.limit = streamPieceBytes
 	}

@@ -266,6 +266,9 @@ func (f *fixture) raw(method, path, body string, header ...string) (int, []byte,
 		f.t.Fatal(err)
 	}
 	req.Header.Set("Authorization", "Bearer dev")
+	if strings.HasPrefix(body, `{"specversion":`) {
+		req.Header.Set("Content-Type", cloudType) // unless it says something else
+	}
 	for i := 0; i < len(header); i += 2 {
 		req.Header.Set(header[i], header[i+1])
 	}

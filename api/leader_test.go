@@ -63,7 +63,7 @@ func TestEveryWriteOfAFollowerIsRedirected(t *testing.T) {
 				writes++
 				f.redirected(r.method.String(), path, body, "http://"+leaderAddr+path)
 			})
-			if writes != 24 {
+			if writes != 25 {
 				t.Errorf("%d routes are redirected", writes)
 			}
 			for _, query := range []string{"?key=a%20b%2F&idempotency_key=x&timeout_ms=0", "?"} {

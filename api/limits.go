@@ -59,6 +59,7 @@ const (
 	feedPageMax       = 10_000                 // events in a page of a feed at most
 	cursorBytesMax    = 128                    // a feed's token or cursor
 	headerListMax     = 1 << 10                // bytes of names of the headers that a feed's client wants
+	cloudEventsMax    = 100_000                // events in a batch
 	tailsKept         = 8                      // buffers of shared pieces that a loop keeps for reuse
 	headBytesTypical  = 384                    // room for an answer's head; a longer one grows the buffer
 	headBytesMax      = 1 << 10                // room that is left for the head of a large answer

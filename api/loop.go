@@ -7,6 +7,7 @@ import (
 
 	"ayder/engine"
 	"ayder/httpparse"
+	"ayder/internal/cloudevent"
 	"ayder/internal/metrics"
 	"ayder/internal/record"
 	"ayder/internal/timing"
@@ -64,6 +65,8 @@ type loop struct {
 	inflater  *inflater
 	inflated  []byte // its body, where that came compressed
 	message   record.Record
+	events    *cloudevent.Reader
+	eventKey  []byte  // idempotency key of the event being appended
 	kvFull    []byte  // namespace and key of the request being executed
 	kvValue   kvValue // the answer being made
 	keysAt    int64   // when to look for keys that are due, 0: nobody knows of any

@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
-	"strconv"
-	"unicode/utf16"
 	"unicode/utf8"
 
 	"ayder/engine"
@@ -192,7 +190,7 @@ func readEnvelope(line []byte) (r record.Record, err error) {
 	switch err = decodeJSON(line, &e, envelopeFields); {
 	case err != nil:
 		return r, err
-	case !utf8.Valid(line) || hasHalfPair(line): // decoding has put U+FFFD in their place
+	case !utf8.Valid(line) || jsonscan.HasHalfPair(line): // decoding has put U+FFFD in their place
 		return r, errBadJSON.with("it is not Unicode text; bytes can be sent as value_b64 and key_b64")
 	case (e.Value == nil) == (e.ValueB64 == nil):
 		return r, errBadJSON.with("exactly one of value and value_b64 is needed")
@@ -229,34 +227,6 @@ func keyOf(e *envelope) (key []byte, has bool, err error) {
 		return nil, false, errBadKey
 	}
 	return key, has, nil
-}
-
-// hasHalfPair finds a \uXXXX that is one half of a surrogate pair without the other: no text has that.
-func hasHalfPair(b []byte) bool {
-	for {
-		i := bytes.IndexByte(b, '\\')
-		if i < 0 || i+1 >= len(b) {
-			return false
-		}
-		first, ok := escapedUnit(b[i:])
-		if b = b[i+2:]; !ok || !utf16.IsSurrogate(first) {
-			continue
-		}
-		second, ok := escapedUnit(b[4:])
-		if !ok || utf16.DecodeRune(first, second) == utf8.RuneError {
-			return true
-		}
-		b = b[4+6:]
-	}
-}
-
-// escapedUnit reads the \uXXXX that b begins with.
-func escapedUnit(b []byte) (rune, bool) {
-	if len(b) < 6 || b[0] != '\\' || b[1] != 'u' {
-		return 0, false
-	}
-	n, err := strconv.ParseUint(string(b[2:6]), 16, 16)
-	return rune(n), err == nil
 }
 
 // valueOf is the message: the text of a JSON string, the JSON itself of any other value, or the

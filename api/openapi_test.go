@@ -94,7 +94,7 @@ func paramNames(set param) (names []string) {
 	for _, name := range []string{
 		"partition", "key", "idempotency_key", "timeout_ms", "timing", "ts_ms", "concern", "expected_offset",
 		"envelope", "offset", "limit", "max_bytes", "encoding", "reset", "consistency", "wait_ms", "from_ts_ms", "cas", "ttl_ms", "raw", "prefix", "after", "watch",
-		"member", "generation", "token", "cursor", "cursor0", "pageSizeHint", "stream", "n", "headers",
+		"member", "generation", "token", "cursor", "cursor0", "pageSizeHint", "stream", "n", "headers", "dedupe",
 	} {
 		if set&paramOf([]byte(name)) != 0 {
 			names = append(names, name)

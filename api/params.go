@@ -48,11 +48,14 @@ const (
 	pStream
 	pCount
 	pHeaders
+	pDedupe
 
 	kvWriteParams = pCAS | pTimeout | pTiming | pConcern
 	pollParams    = pMember | pGeneration | pLimit | pMaxBytes | pEncoding | pWait
 	produceParams = pPartition | pKey | pIdem | pTimeout | pTiming | pTime | pConcern | pExpected
 	feedParams    = pToken | pPartition | pCursor | pCursorOf | pPageSize | pStream | pCount | pHeaders | pWait | pConsistency
+	cloudParams   = pPartition | pKey | pIdem | pTimeout | pTiming | pConcern | pDedupe
+	cloudReading  = pPartition | pOffset | pLimit | pMaxBytes | pConsistency | pWait | pSince
 	consumeParams = pOffset | pLimit | pMaxBytes | pEncoding | pConsistency | pWait | pSince
 )
 
@@ -106,8 +109,10 @@ type args struct {
 	feedArgs
 }
 
-// feedArgs are those of feeds.
+// feedArgs are those of feeds and events.
 type feedArgs struct {
+	dedupe   bool
+	spread   []byte // what decides on the partition where there is no key
 	token    []byte
 	cursor   []byte
 	pageSize int
@@ -177,6 +182,13 @@ func paramOf(name []byte) param {
 		return pMember
 	case "generation":
 		return pGeneration
+	}
+	return paramOfFeed(name)
+}
+
+// paramOfFeed is paramOf for the parameters of feeds and events.
+func paramOfFeed(name []byte) param {
+	switch string(name) {
 	case "token":
 		return pToken
 	case "cursor":
@@ -189,6 +201,8 @@ func paramOf(name []byte) param {
 		return pCount
 	case "headers":
 		return pHeaders
+	case "dedupe":
+		return pDedupe
 	}
 	if _, ok := cursorOf(name); ok {
 		return pCursorOf
@@ -299,7 +313,7 @@ func (a *args) put(p param, v []byte) (ok bool) {
 	return ok
 }
 
-// putFeed is put for the parameters of feeds.
+// putFeed is put for the parameters of feeds and events.
 func (a *args) putFeed(p param, v []byte) (ok bool) {
 	n := uint64(0)
 	switch p {
@@ -315,6 +329,8 @@ func (a *args) putFeed(p param, v []byte) (ok bool) {
 	case pCount:
 		n, ok = parseUint(v, 1<<32-1)
 		a.count = uint32(n)
+	case pDedupe:
+		a.dedupe, ok = parseBool(v)
 	case pHeaders:
 		a.headers, ok = v, len(v) > 0 && len(v) <= headerListMax
 	}

@@ -93,6 +93,9 @@ func (l *loop) choosePartition(x *exchange, t *engine.Topic) (uint32, error) {
 	case x.args.has(pKey):
 		return hashKey(x.args.key) % n, nil
 	}
+	if x.args.spread != nil {
+		return hashKey(x.args.spread) % n, nil
+	}
 	return l.turn(n), nil
 }
 
@@ -167,16 +170,24 @@ const headerPrefix = "x-ayder-h-"
 
 // appended parks or gives the answer to something that the shard accepted.
 func (l *loop) appended(x *exchange, p *engine.Partition, c *commit, got engine.Append, k kind) (reply, error) {
-	if got.Duplicate {
+	known := 0
+	if k == owedEvents {
+		known = x.cloud.known
+		l.counters.Duplicates.Add(uint64(known))
+	} else if got.Duplicate {
 		l.counters.Duplicates.Add(1)
-	} else {
-		c.messages += int(got.Count)
-		l.counters.MessagesAppended.Add(uint64(got.Count))
+	}
+	if !got.Duplicate {
+		c.messages += int(got.Count) - known
+		l.counters.MessagesAppended.Add(uint64(got.Count) - uint64(known))
 		l.counters.BytesAppended.Add(uint64(len(x.body)))
 	}
 	w := waiter{kind: k, duplicate: got.Duplicate, target: p, partition: p.Stream().Partition, offset: got.Offset, count: got.Count}
 	if !got.Duplicate {
 		w.concern = l.writeConcern(x)
+	}
+	if k == owedEvents {
+		w.again = &exchange{cloud: &cloudCall{offsets: x.cloud.offsets, known: known}}
 	}
 	switch {
 	case !got.Duplicate && x.args.has(pTimeout) && x.args.timeoutMs == 0:

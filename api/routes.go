@@ -71,6 +71,8 @@ func table() []route {
 		{method: httpparse.GET, path: "/broker/pipelines", role: auth.Read, params: pConsistency, where: local, handler: listPipelines},
 		{method: httpparse.GET, path: "/broker/pipelines/{pipeline}", role: auth.Read, params: pConsistency, where: local, handler: describePipeline},
 		{method: httpparse.DELETE, path: "/broker/pipelines/{pipeline}", role: auth.Admin, where: leaderOnly, handler: deletePipeline},
+		{method: httpparse.POST, path: "/cloudevents/{topic}", role: auth.Write, params: cloudParams, gzip: true, pipelines: true, where: leaderOnly, handler: produceCloudEvents},
+		{method: httpparse.GET, path: "/cloudevents/{topic}", role: auth.Read, params: cloudReading, where: linearizable, handler: consumeCloudEvents},
 		{method: httpparse.GET, path: "/feed/{topic}", role: auth.Read, params: feedParams, where: linearizable, handler: feedAPI},
 		{method: httpparse.GET, path: "/feed/{topic}/events", role: auth.Read, params: feedParams, where: linearizable, handler: feedEvents},
 		{method: httpparse.DELETE, path: "/broker/topics/{topic}", role: auth.Admin, where: leaderOnly, handler: deleteTopic},

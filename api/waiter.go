@@ -39,6 +39,7 @@ type kind uint8
 const (
 	owedProduce kind = iota
 	owedNDJSON
+	owedEvents   // a batch of events of which some were there before
 	owedKV       // a key that was given a value
 	owedKVDelete // a key that was taken away, or was not there
 	owedOK       // {"ok":true}
@@ -61,7 +62,7 @@ type waiter struct {
 	count     uint32
 	offset    uint64
 	deadline  int64
-	again     *exchange         // owedExecute, owedTopic, owedRender, owedRefusal
+	again     *exchange         // owedEvents, owedExecute, owedTopic, owedRender, owedRefusal
 	target    *engine.Partition // what it is written to, nil: no partition in particular
 }
 
@@ -125,10 +126,12 @@ func (w *waiter) appendBody(b []byte, o outcome, at int64) []byte {
 		return w.endBody(w.appendKV(b, o), o, at)
 	case owedRender:
 		return w.again.render(b)
-	case owedNDJSON:
+	case owedNDJSON, owedEvents:
 		b = append(b, `{"ok":true,"first_offset":`...)
 		b = strconv.AppendUint(b, w.offset, 10)
-		b = appendMember(b, "count", uint64(w.count))
+		if b = appendMember(b, "count", uint64(w.count)); w.kind == owedEvents {
+			b = w.again.cloud.appendPlaces(b)
+		}
 	default:
 		b = append(b, `{"ok":true,"offset":`...)
 		b = strconv.AppendUint(b, w.offset, 10)

@@ -23,7 +23,7 @@ var arrows = map[string][]string{
 	// inside.
 	"api": {
 		"engine", "netpoll", "httpparse", "docs",
-		"internal/auth", "internal/console", "internal/metrics", "internal/jsonscan", "internal/query", "internal/schema", "internal/timing", "internal/record",
+		"internal/auth", "internal/cloudevent", "internal/console", "internal/metrics", "internal/jsonscan", "internal/query", "internal/schema", "internal/timing", "internal/record",
 	},
 	// The state machine: no disk, socket, Raft, clock or goroutine.
 	"engine": {"internal/record"},
@@ -50,8 +50,9 @@ var arrows = map[string][]string{
 	"internal/auth":        {},
 	"internal/console":     {},
 	"internal/jsonscan":    {},
-	"internal/query":       {"internal/jsonscan"},                   // records in, rows out
-	"internal/schema":      {"internal/query", "internal/jsonscan"}, // decodes messages for it
+	"internal/cloudevent":  {"internal/jsonscan", "internal/record"}, // events in and out of messages
+	"internal/query":       {"internal/jsonscan"},                    // records in, rows out
+	"internal/schema":      {"internal/query", "internal/jsonscan"},  // decodes messages for it
 	"internal/invariant":   {},
 	"internal/testkit/...": {"aof", "internal/record", "internal/uring"}, // for tests: implements aof.FS, runs real servers
 
@@ -78,6 +79,7 @@ var modules = map[string][]string{
 	"go.yaml.in/yaml/v3":                      {"docs"}, // the OpenAPI document
 	"modernc.org/sqlite":                      {},       // what queries are compared with, in test files
 	"github.com/chromedp/chromedp":            {},       // drives the browser that the console is tested in, in test files
+	"github.com/cloudevents/sdk-go/v2":        {},       // what reads and writes events in test files
 	"github.com/twmb/avro":                    {"internal/schema"},
 	"github.com/bufbuild/protocompile":        {"internal/schema"},
 	"google.golang.org/protobuf":              {"internal/schema"},
