@@ -107,6 +107,11 @@ func TestPagesNameWhatThereIs(t *testing.T) {
 		t.Fatal(err)
 	}
 	n := names{root, strings.ReplaceAll(string(man), `\-`, "-"), string(openapi), metricsThatThereAre(t)}
+	for _, none := range []string{"--no-such-flag", "AYDER_NO_SUCH", "RF_NO_SUCH=1", "ayder_no_such_total", "GET /no/such", "no_such_code", "deploy/none.yml", "ayder nonesuch"} {
+		if n.has(t, none) {
+			t.Errorf("there is `%s`", none)
+		}
+	}
 	for _, page := range pages {
 		text, err := os.ReadFile(filepath.Join(root, page))
 		if err != nil {
