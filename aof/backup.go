@@ -73,6 +73,9 @@ func (l *Log) Contents(committed func() uint64) (*Contents, error) {
 		case err != nil:
 			return nil, err
 		}
+		for i := range checkpoints { // what is in them was applied before, and so is not behind the list's index
+			checkpoints[i].Reach = min(checkpoints[i].Reach, c.Index)
+		}
 		c.Pieces = append(checkpoints, c.Pieces...)
 		return c, nil
 	}

@@ -92,7 +92,10 @@ func (l *List) planTo(from string, t Target) (*plan, error) {
 		}
 		return l.planFor(index)
 	}
-	return l.planFrom(newest, newest.Index), nil
+	if newest.Index == 0 {
+		return &plan{}, nil
+	}
+	return l.planFor(newest.Index)
 }
 
 // path is where the file is.
