@@ -104,7 +104,9 @@ func TestSpaceOfKeysComesBack(t *testing.T) {
 			t.Logf("%d bytes at first, now:\n%s", full, sizesIn(t, s.Dir))
 		}
 	})
-	deadline(t, "a third of it", func() bool { return logBytes(t, s.Dir) < full/3 })
+	// A segment that ends exactly where the older checkpoint is stays until there is another one, which takes another write.
+	const mayStay = 4 << 20
+	deadline(t, "a third of it", func() bool { return logBytes(t, s.Dir) < full/3+mayStay })
 	check()
 	mustKill(t, s)
 	s = s.Again(t)
