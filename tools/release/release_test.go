@@ -22,11 +22,7 @@ func TestTheSameSourceGivesTheSameFiles(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds the program four times")
 	}
-	root, err := proc.ModuleRoot()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Setenv("SOURCE_DATE_EPOCH", "1700000000")
+	root := inTree(t)
 	var sums [2]string
 	for i := range sums {
 		from, out := root, t.TempDir()
@@ -53,6 +49,18 @@ func TestTheSameSourceGivesTheSameFiles(t *testing.T) {
 	if sums[0] != sums[1] || strings.Count(sums[0], "\n") < 2 {
 		t.Errorf("here\n%sin a copy\n%s", sums[0], sums[1])
 	}
+}
+
+// inTree goes to the root of the tree and sets the time of what is made there.
+func inTree(t *testing.T) string {
+	t.Helper()
+	root, err := proc.ModuleRoot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("SOURCE_DATE_EPOCH", "1700000000")
+	t.Chdir(root)
+	return root
 }
 
 // copyOf is what of the tree belongs to a build.
