@@ -348,6 +348,7 @@ func TestBackupOfADirectory(t *testing.T) {
 	b.backup()
 	b.change(2)
 	stop()
+	b.list() // when the pipeline has written its rows
 	want := show(t, b.server.Addr)
 	if out, code := ask(t, b.server.Addr, "", "backup", b.dest, "--data-dir", b.server.Dir); code == 0 || !strings.Contains(out, "in use") {
 		t.Errorf("of a running server: %d %s", code, out)
