@@ -114,13 +114,26 @@ func (n *Node) ReadBarrier(ctx context.Context) error {
 		return ErrNotLeader
 	}
 	commit := min(n.raft.CommitIndex(), n.transport.safe())
-	if err := n.wait(ctx, func() error { return n.raft.VerifyLeader().Error() }); err != nil {
+	if err := n.confirm(ctx); err != nil {
 		return err
 	}
 	if !n.AwaitApplied(commit, ctx.Done()) {
 		return errors.Join(ctx.Err(), ErrStopped)
 	}
 	return nil
+}
+
+// confirm returns when a majority has agreed that this node leads to requests that were sent from now on. Raft's VerifyLeader
+// alone counts answers to requests that were under way: while such an answer is late, another node can be elected.
+func (n *Node) confirm(ctx context.Context) error {
+	for asked := time.Now(); ; {
+		if err := n.wait(ctx, func() error { return n.raft.VerifyLeader().Error() }); err != nil {
+			return err
+		}
+		if !n.transport.agreedSince().Before(asked) {
+			return nil
+		}
+	}
 }
 
 // wait is what raft answers, or gives up when the node stops or ctx ends.
@@ -194,7 +207,7 @@ func (n *Node) handTo(ctx context.Context, to *Peer) error {
 		return nil
 	}
 	// A node whose raft waits for its disk does not hear of another leader: then this does not end before ctx.
-	switch err := n.wait(ctx, func() error { return n.raft.VerifyLeader().Error() }); {
+	switch err := n.confirm(ctx); {
 	case errors.Is(err, ErrNotLeader):
 		return nil
 	case err != nil:
@@ -218,6 +231,20 @@ func (n *Node) within(ctx context.Context, most time.Duration, ok func() bool) b
 		}
 	}
 	return true
+}
+
+// maySucceed refuses to stand for election on the word of a node that does not lead, as far as this one knows: it was long under
+// way, and whoever leads by now holds a lease that an election at somebody's word would not wait for.
+func (n *Node) maySucceed(id string) error {
+	select {
+	case <-n.started:
+	default:
+		return errors.New("raftlog: the node is still starting")
+	}
+	if leader, _ := n.Leader(); leader.ID != id {
+		return fmt.Errorf("raftlog: node %s does not succeed %q: %q leads", n.o.NodeID, id, leader.ID)
+	}
+	return n.mayStand()
 }
 
 // leadOn has this node begin its term anew if it still leads after an attempt to hand over: batches that came meanwhile were

@@ -142,3 +142,33 @@ func TestNoLeaseFromNodesThatDoNotSayTheirPatience(t *testing.T) {
 		return !l.node.Leased() && l.node.ReadBarrier(t.Context()) == nil
 	})
 }
+
+// Only the node that leads, as far as one knows, can have one stand for election: a word of an earlier leader may have been long
+// under way.
+func TestWhoMayBeSucceeded(t *testing.T) {
+	c := newCluster(t, 3)
+	for i, m := range c.members {
+		m.start(i == 0)
+	}
+	c.agree(c.write(0, 3))
+	until(t, "a follower's word without effect", func() bool { // in a term that lasts: a busy machine elects
+		leader := c.leader()
+		term, followers := leader.node.raft.CurrentTerm(), c.others(leader)
+		own := followers[1].node.hello()
+		err := followers[0].node.transport.mayLead(raft.ServerID(own.NodeID), raft.ServerAddress(own.RaftAddr))
+		return err != nil && strings.Contains(err.Error(), "does not succeed") && c.leader() == leader && leader.node.raft.CurrentTerm() == term
+	})
+	until(t, "the leader's word", func() bool {
+		leader := c.leader()
+		return leader.node.Transfer(t.Context(), c.others(leader)[0].node.o.NodeID) == nil
+	})
+}
+
+func (c *testCluster) others(m *member) (all []*member) {
+	for _, x := range c.members {
+		if x != m {
+			all = append(all, x)
+		}
+	}
+	return all
+}

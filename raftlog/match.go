@@ -227,7 +227,24 @@ func (m *matches) leaseStart() time.Time {
 	voters := m.voters()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.void || len(voters) == 0 {
+	if m.void {
+		return time.Time{}
+	}
+	return m.agreed(voters)
+}
+
+// agreedSince is leaseStart even where there is no lease any more: that nobody else was elected before they were asked holds
+// whatever the others may do since.
+func (m *matches) agreedSince() time.Time {
+	voters := m.voters()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.agreed(voters)
+}
+
+// agreed is called under mu.
+func (m *matches) agreed(voters []raft.ServerID) time.Time {
+	if len(voters) == 0 {
 		return time.Time{}
 	}
 	var space [16]time.Time

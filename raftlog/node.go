@@ -331,7 +331,8 @@ func (n *Node) transportOptions() transportOptions {
 	return transportOptions{
 		Listener: o.Listener, Dial: o.Dial, Self: n.hello, Accept: n.accept,
 		LocalDurable: o.Log.Durable, WaitDurable: wait, ParallelSync: !o.SerialSync && !o.unsafe.noR2,
-		Voters: n.voters, OnPeerGone: n.peerGone, OnProgress: func() { n.progress(false) }, Bulk: n.bulk, Lease: n.leaseOn, MayElect: n.mayElect, MayStand: n.mayStand, Have: func(index uint64) bool { return n.Applied() >= index },
+		Voters: n.voters, OnPeerGone: n.peerGone, OnProgress: func() { n.progress(false) }, Bulk: n.bulk, Lease: n.leaseOn, MayElect: n.mayElect, MayStand: n.mayStand, MaySucceed: n.maySucceed,
+		Have:    func(index uint64) bool { return n.Applied() >= index },
 		Timeout: rpcTimeout, InFlight: appendsInFlight, Logger: o.Logger,
 	}
 }

@@ -21,9 +21,10 @@ import (
 // A crash is one instant: from then on nothing that the process still does counts (its disk and its network refuse, its
 // callbacks are ignored), and its goroutines are shut down in the background while the next life may already begin.
 type simMachine struct {
-	s    *sim
-	name string
-	disk *simDisk
+	patience time.Duration // 0: as usual; heartbeat, election and lease
+	s        *sim
+	name     string
+	disk     *simDisk
 
 	mu      sync.Mutex
 	life    *simLife // nil: down
@@ -144,6 +145,9 @@ func (l *simLife) start() error {
 		Listener: listener, Dial: l.host.Dial,
 		PriorityHold: simPriorityHold, SerialSync: s.serial(l.m),
 		Apply: l.apply, Leading: l.leading, Fatal: l.fatal, Restart: l.startOver, Logger: s.logger(name), unsafe: s.unsafe,
+	}
+	if p := l.m.patience; p != 0 {
+		o.Heartbeat, o.Election, o.Lease = p, p, p
 	}
 	n, err := Start(o)
 	if err != nil {

@@ -53,6 +53,8 @@ type transportOptions struct {
 	// Nil: raft alone decides.
 	MayElect func(candidate string, end logEnd) error
 	MayStand func() error
+	// MaySucceed refuses an order to stand for election that a node has given. Must not block. Nil: like MayStand.
+	MaySucceed func(id string) error
 	// Lease is for how long a lease may count on what a voter, this node included, agreed to. Must not block. Nil: not at all.
 	Lease func(id raft.ServerID) time.Duration
 	// Have tells that this node has applied index: a snapshot up to there is agreed to and not installed. Nil: never.
@@ -379,6 +381,9 @@ func (t *transport) holders(index uint64) int { return t.match.holders(index) }
 // leaseStart is the latest instant such that a majority agreed to requests of the current term that were sent at or after
 // it; zero: none. Whoever uses it knows that this node leads.
 func (t *transport) leaseStart() time.Time { return t.match.leaseStart() }
+
+// agreedSince is the same where leadership is being handed over, too.
+func (t *transport) agreedSince() time.Time { return t.match.agreedSince() }
 
 // leaseEnd is the instant up to which a majority has promised to elect nobody else, as far as each
 // promise may be counted on; zero: no majority has. Whoever uses it knows that this node leads.

@@ -229,7 +229,7 @@ func (c *inbound) dispatch(k kind, f *fields, h *raft.RPCHeader, request any) er
 		return err
 	}
 	p := pending{kind: k + kindAppended - kindAppend, said: make(chan raft.RPCResponse, 1)}
-	if err := c.t.refuse(k, string(h.Addr), request); err != nil {
+	if err := c.t.refuse(k, h, request); err != nil {
 		p.said <- raft.RPCResponse{Error: err}
 		return c.expect(p)
 	}
@@ -237,12 +237,16 @@ func (c *inbound) dispatch(k kind, f *fields, h *raft.RPCHeader, request any) er
 }
 
 // refuse answers in raft's place where it cannot know what this node had (heal.go).
-func (t *transport) refuse(k kind, candidate string, request any) error {
-	if k == kindTimeoutNow {
+func (t *transport) refuse(k kind, from *raft.RPCHeader, request any) error {
+	switch {
+	case k != kindTimeoutNow:
+	case t.o.MaySucceed != nil:
+		return t.o.MaySucceed(string(from.ID))
+	default:
 		return t.mayStand()
 	}
 	if end, ok := endOf(request); ok && t.o.MayElect != nil {
-		return t.o.MayElect(candidate, end)
+		return t.o.MayElect(string(from.Addr), end)
 	}
 	return nil
 }
