@@ -83,7 +83,8 @@ func (l *Log) Contents(committed func() uint64) (*Contents, error) {
 }
 
 // checkpointPieces lists the checkpoints that have a good header.
-func (l *Log) checkpointPieces() (all []Piece, err error) {
+func (l *Log) checkpointPieces() ([]Piece, error) {
+	all := []Piece{} // not nil: it is shown as a list
 	indexes, err := listCheckpoints(l.fs, l.dir)
 	if err != nil {
 		return nil, err

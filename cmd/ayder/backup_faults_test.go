@@ -65,6 +65,7 @@ func proxy(t *testing.T, addr string, n int64, at func()) string {
 
 // A client that is killed has made no point, and the next run goes on where it was.
 func TestBackupClientIsKilled(t *testing.T) {
+	t.Parallel()
 	b := stocked(t)
 	want := show(t, b.server.Addr)
 	cmd := exec.CommandContext(t.Context(), proc.Binary(t), "backup", b.dest)
@@ -94,6 +95,7 @@ func TestBackupClientIsKilled(t *testing.T) {
 
 // A server that is killed and comes back is waited for.
 func TestBackupServerIsKilled(t *testing.T) {
+	t.Parallel()
 	b := stocked(t)
 	want := show(t, b.server.Addr)
 	through := proxy(t, b.server.Addr, 5, func() {
@@ -123,6 +125,7 @@ func (f *failing) Read(ctx context.Context, p *aof.Piece, b []byte, off int64) (
 
 // Broken off after every read in turn, the runs together copy what one would have, each of them more than the one before.
 func TestBackupIsBrokenOffEverywhere(t *testing.T) {
+	t.Parallel()
 	b := stocked(t)
 	want := b.stopped()
 	src, err := backup.OpenOffline(b.server.Dir)
@@ -177,6 +180,7 @@ func flipBit(t *testing.T, path string, at int64) {
 
 // A bit that has changed in any file of a backup is found, by that file's name, before anything is written.
 func TestRestoreRefusesDamage(t *testing.T) {
+	t.Parallel()
 	b := stocked(t)
 	b.backup()
 	files, err := filepath.Glob(filepath.Join(b.dest, "*[.@]*"))
@@ -225,6 +229,7 @@ func TestRestoreRefusesDamage(t *testing.T) {
 
 // A directory has one backup of one log, and one writer.
 func TestBackupIntoTheWrongPlace(t *testing.T) {
+	t.Parallel()
 	b := stocked(t)
 	b.backup()
 	lock, err := aof.OS().Lock(b.dest)
@@ -266,6 +271,7 @@ func TestBackupIntoTheWrongPlace(t *testing.T) {
 
 // Of the newest points there are as many as are asked for, and no file that none of them needs.
 func TestBackupKeepsPoints(t *testing.T) {
+	t.Parallel()
 	b := stocked(t)
 	for range 4 {
 		b.change(3)
@@ -310,6 +316,7 @@ func mustRepair(t *testing.T, status int, want string, args ...string) string {
 
 // Whatever a backup has is put in the place of what is damaged.
 func TestRepairFromABackup(t *testing.T) {
+	t.Parallel()
 	b := stocked(t)
 	b.backup()
 	b.change(3)
@@ -364,6 +371,7 @@ func must(t *testing.T, err error) {
 
 // A cut says what it loses, loses that, and keeps the files.
 func TestRepairByACut(t *testing.T) {
+	t.Parallel()
 	b := stocked(t)
 	b.stopped()
 	dir := b.server.Dir
@@ -398,6 +406,7 @@ func TestRepairByACut(t *testing.T) {
 
 // Any node of a cluster can be asked; what it has becomes a single node's log, or a new cluster's first node.
 func TestBackupOfAClustersFollower(t *testing.T) {
+	t.Parallel()
 	g := runGroup(t, 3, proc.Options{})
 	c, err := proc.Dial(g.leader().http)
 	if err != nil {

@@ -247,6 +247,7 @@ func (b *backupTest) restored(args ...string) visible {
 }
 
 func TestBackupAndRestore(t *testing.T) {
+	t.Parallel()
 	b := newBackupTest(t, proc.Run(t, proc.Options{Args: smallSegments}))
 	b.change(1)
 	stop := b.load()
@@ -342,6 +343,7 @@ func digest(t *testing.T, dir string) []byte {
 
 // A stopped server's directory gives the same backup as the server did, and what is restored from it has the same state, byte for byte.
 func TestBackupOfADirectory(t *testing.T) {
+	t.Parallel()
 	b := newBackupTest(t, proc.Run(t, proc.Options{Args: smallSegments}))
 	stop := b.load()
 	b.change(1)
