@@ -2,6 +2,7 @@ package aof
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -149,7 +150,7 @@ func (a *audit) order(v *survey) ([]*segment, error) {
 		}
 		all = append(all, s)
 	}
-	slices.SortFunc(all, func(a, b *segment) int { return cmpIndex(a.first, b.first) })
+	slices.SortFunc(all, func(a, b *segment) int { return cmp.Compare(a.first, b.first) })
 	return all, nil
 }
 

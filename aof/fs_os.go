@@ -76,6 +76,19 @@ func (osFS) SyncDir(dir string) error {
 	return d.Sync()
 }
 
+// WriteSynced writes a small file that is no part of a log, and syncs it. Its directory is the caller's to sync.
+func WriteSynced(path string, b []byte) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(b)
+	if err == nil {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
+}
+
 func (osFS) Open(path string, mode Mode) (File, error) {
 	switch mode {
 	case Create:

@@ -1,6 +1,7 @@
 package aof
 
 import (
+	"cmp"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -22,7 +23,7 @@ func TestEntryListFindsLikeASlice(t *testing.T) {
 		}
 		dst := make([]entry, 0, entriesPerLock)
 		for offset := uint64(0); offset <= base+1; offset++ {
-			i, _ := slices.BinarySearchFunc(all, offset+1, func(e entry, o uint64) int { return cmpIndex(e.base, o) })
+			i, _ := slices.BinarySearchFunc(all, offset+1, func(e entry, o uint64) int { return cmp.Compare(e.base, o) })
 			want := all[max(i-1, 0):]
 			want = want[:min(len(want), cap(dst))]
 			if got := l.from(offset, dst); !slices.Equal(got, want) {
@@ -91,7 +92,7 @@ func TestCompareStreams(t *testing.T) {
 	sorted := []record.Stream{{Topic: 0, Partition: 9}, {Topic: 1, Partition: 0}, {Topic: 1, Partition: 1}, {Topic: 2, Partition: 0}}
 	for i, a := range sorted {
 		for j, b := range sorted {
-			if compareStreams(a, b) != cmpIndex(uint64(i), uint64(j)) {
+			if compareStreams(a, b) != cmp.Compare(uint64(i), uint64(j)) {
 				t.Errorf("%v and %v", a, b)
 			}
 		}

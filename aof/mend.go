@@ -1,6 +1,7 @@
 package aof
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -78,7 +79,7 @@ func (m *mender) run(donors []Donor) error {
 		m.log = fmt.Sprintf("%x", m.v.id)
 	}
 	donors = slices.Clone(donors)
-	slices.SortStableFunc(donors, func(a, b Donor) int { return cmpIndex(a.First, b.First) })
+	slices.SortStableFunc(donors, func(a, b Donor) int { return cmp.Compare(a.First, b.First) })
 	if err := m.checkpoints(donors); err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package aof
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -39,8 +40,8 @@ func take(fsys FS, dir string, bad func(error) error) (*survey, error) {
 			}
 		}
 	}
-	slices.SortFunc(v.segments, func(a, b *segment) int { return cmpIndex(a.first, b.first) })
-	slices.SortFunc(v.spares, func(a, b *segment) int { return cmpIndex(a.sequence, b.sequence) })
+	slices.SortFunc(v.segments, func(a, b *segment) int { return cmp.Compare(a.first, b.first) })
+	slices.SortFunc(v.spares, func(a, b *segment) int { return cmp.Compare(a.sequence, b.sequence) })
 	slices.Sort(v.checkpoints)
 	v.supersede()
 	for i, s := range v.segments {
@@ -73,16 +74,6 @@ func (v *survey) supersede() {
 // supersedes tells whether there are segments left that s stands for.
 func (v *survey) supersedes(s *segment) bool {
 	return slices.ContainsFunc(v.superseded, func(o *segment) bool { return o.first > s.first && o.first <= s.last })
-}
-
-func cmpIndex(a, b uint64) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
 }
 
 // add files one name. Names that are not ours are left alone.

@@ -256,7 +256,11 @@ func (s *sink) Close() error {
 	if err := n.stable.configured(s.configIndex, s.configuration); err != nil {
 		return err
 	}
-	if err := writeSynced(filepath.Join(dir, installList), s.body); err != nil {
+	err := aof.WriteSynced(filepath.Join(dir, installList), s.body)
+	if err == nil {
+		err = aof.OS().SyncDir(dir)
+	}
+	if err != nil {
 		return fmt.Errorf("raftlog: %w", err)
 	}
 	if n.o.Restart == nil {
@@ -293,7 +297,7 @@ func (n *Node) fetch(dir, addr string, o *offer) error {
 			}
 		}
 	}
-	return syncDir(dir)
+	return aof.OS().SyncDir(dir)
 }
 
 // removeOthers removes what came of other offers.
@@ -393,31 +397,8 @@ func replaceLog(dir, from string, o *offer) error {
 			return err
 		}
 	}
-	if err := syncDir(dir); err != nil {
+	if err := aof.OS().SyncDir(dir); err != nil {
 		return err
 	}
 	return os.RemoveAll(from)
-}
-
-func writeSynced(path string, b []byte) error {
-	f, err := os.Create(path)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(b)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(path))
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

@@ -85,30 +85,14 @@ func (s *eventSender) through(events int, happens func()) {
 	}
 }
 
-// eventType has a body of events say so.
-func eventType(c *proc.Client) *proc.Client {
-	c.Header += "Content-Type: application/cloudevents-batch+json\r\n"
-	return c
-}
+// eventHeader has a body of events say so.
+const eventHeader = "Content-Type: application/cloudevents-batch+json\r\n"
 
 func TestCloudEventsSurviveKills(t *testing.T) {
 	t.Parallel()
-	s := proc.Run(t, proc.Options{Args: smallSegments})
-	c := eventType(s.Connect(t))
-	e := &eventSender{T: t, places: map[int]float64{}, ask: func(method, target string, body []byte) proc.Response {
-		for {
-			r, err := c.Do(method, target, body)
-			if err == nil {
-				return r
-			}
-			if s.Alive() {
-				t.Fatal(err)
-			}
-			s = s.Again(t)
-			c = eventType(s.Connect(t))
-		}
-	}}
-	e.through(scale(100_000, 10_000, 3000), func() { mustKill(t, s) })
+	k := keepUp(t, proc.Options{Args: smallSegments}, eventHeader)
+	e := &eventSender{T: t, places: map[int]float64{}, ask: k.ask}
+	e.through(scale(100_000, 10_000, 3000), func() { mustKill(t, k.Server) })
 }
 
 func TestCloudEventsSurviveFailOver(t *testing.T) {
@@ -121,7 +105,8 @@ func TestCloudEventsSurviveFailOver(t *testing.T) {
 				if err != nil {
 					continue
 				}
-				r, err = eventType(c).Do(method, target, body)
+				c.Header += eventHeader
+				r, err = c.Do(method, target, body)
 				c.Close()
 				if err == nil && final(&r) {
 					return true

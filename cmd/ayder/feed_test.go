@@ -138,22 +138,9 @@ func (f *feedReader) through(events int, happens func()) {
 
 func TestFeedSurvivesKills(t *testing.T) {
 	t.Parallel()
-	s := proc.Run(t, proc.Options{Args: smallSegments})
-	c := s.Connect(t)
-	f := &feedReader{T: t, topic: "numbers", ask: func(method, target string, body []byte) proc.Response {
-		for {
-			r, err := c.Do(method, target, body)
-			if err == nil {
-				return r
-			}
-			if s.Alive() {
-				t.Fatal(err)
-			}
-			s = s.Again(t)
-			c = s.Connect(t)
-		}
-	}}
-	f.through(scale(100_000, 10_000, 2000), func() { mustKill(t, s) })
+	k := keepUp(t, proc.Options{Args: smallSegments}, "")
+	f := &feedReader{T: t, topic: "numbers", ask: k.ask}
+	f.through(scale(100_000, 10_000, 2000), func() { mustKill(t, k.Server) })
 }
 
 // TestFeedSurvivesFailOver: cursors are good on every node, and after a change of leaders.

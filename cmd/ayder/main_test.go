@@ -128,6 +128,40 @@ func mustKill(t *testing.T, s *proc.Server) {
 	}
 }
 
+// keptUp is a server that is started again, and asked again, when it was killed.
+type keptUp struct {
+	*proc.Server
+	t      *testing.T
+	c      *proc.Client
+	header string // of every request, behind the usual one
+}
+
+func keepUp(t *testing.T, o proc.Options, header string) *keptUp {
+	t.Helper()
+	k := &keptUp{Server: proc.Run(t, o), t: t, header: header}
+	k.connect()
+	return k
+}
+
+func (k *keptUp) connect() {
+	k.c = k.Connect(k.t)
+	k.c.Header += k.header
+}
+
+func (k *keptUp) ask(method, target string, body []byte) proc.Response {
+	for {
+		r, err := k.c.Do(method, target, body)
+		if err == nil {
+			return r
+		}
+		if k.Alive() {
+			k.t.Fatal(err)
+		}
+		k.Server = k.Again(k.t)
+		k.connect()
+	}
+}
+
 // counted is a message whose bytes follow from its number.
 func counted(number, size int) []byte {
 	b := fmt.Appendf(nil, "message %d ", number)

@@ -214,40 +214,27 @@ func (p *pipeTest) sameWindows(whose string, got, want map[windowCell]windowRow)
 func TestPipelinesSurviveKills(t *testing.T) {
 	t.Parallel()
 	size, kills := scale(1_000_000, 60_000, 10_000), scale(40, 5, 2)
-	s := proc.Run(t, proc.Options{})
-	c := s.Connect(t)
-	p := newPipeTest(t, size, func(method, target string, body []byte) proc.Response {
-		for {
-			r, err := c.Do(method, target, body)
-			if err == nil {
-				return r
-			}
-			if s.Alive() {
-				t.Fatal(err)
-			}
-			s = s.Again(t)
-			c = s.Connect(t)
-		}
-	})
+	k := keepUp(t, proc.Options{}, "")
+	p := newPipeTest(t, size, k.ask)
 	rng := rand.New(rand.NewPCG(1, 9))
 	killed := 0
 	for p.sent < size {
 		p.produce()
 		if p.sent*(kills+1)/size > killed+1 {
 			time.Sleep(time.Duration(rng.IntN(50)) * time.Millisecond) // at any moment of a step
-			mustKill(t, s)
+			mustKill(t, k.Server)
 			killed++
 		}
 	}
-	mustKill(t, s) // and once with all the rest to be read
+	mustKill(t, k.Server) // and once with all the rest to be read
 	p.finish()
-	mustKill(t, s) // and once with nothing left
+	mustKill(t, k.Server) // and once with nothing left
 	p.finish()
 	p.check()
 	for name := range pipelines {
 		t.Logf("%.400s", p.must(200, "GET", "/broker/pipelines/"+name, "").Body)
 	}
-	if out, code := ayderCheck(t, s); code != 0 || !strings.Contains(out, "ok") {
+	if out, code := ayderCheck(t, k.Server); code != 0 || !strings.Contains(out, "ok") {
 		t.Errorf("check: %d, %s", code, out)
 	}
 }

@@ -129,13 +129,13 @@ func (l *List) write(dir string) error {
 	}
 	b := append(hex.AppendEncode(nil, sumOf(text)), '\n')
 	path := filepath.Join(dir, listName)
-	if err := writeSynced(path+tmpSuffix, append(b, text...)); err != nil {
+	if err := aof.WriteSynced(path+tmpSuffix, append(b, text...)); err != nil {
 		return err
 	}
 	if err := os.Rename(path+tmpSuffix, path); err != nil {
 		return err
 	}
-	return syncDir(dir)
+	return aof.OS().SyncDir(dir)
 }
 
 // newest is the last point, nil if there is none.
@@ -201,17 +201,3 @@ func hashFile(path string, size int64) (string, error) {
 	}
 	return hex.EncodeToString(h.Sum(nil)), err
 }
-
-func writeSynced(path string, b []byte) error {
-	f, err := os.Create(path)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(b)
-	if err == nil {
-		err = f.Sync()
-	}
-	return errors.Join(err, f.Close())
-}
-
-func syncDir(dir string) error { return aof.OS().SyncDir(dir) }

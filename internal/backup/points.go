@@ -1,6 +1,7 @@
 package backup
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -40,7 +41,7 @@ func (l *List) Ranges() []Range {
 			all = append(all, r)
 		}
 	}
-	slices.SortFunc(all, func(a, b Range) int { return compare(a.First, b.First) })
+	slices.SortFunc(all, func(a, b Range) int { return cmp.Compare(a.First, b.First) })
 	merged := all[:0]
 	for _, r := range all {
 		if n := len(merged); n > 0 && r.First <= merged[n-1].Last+1 {
@@ -78,7 +79,7 @@ func (l *List) chain(p *Point, index uint64) (chain []*File) {
 			chain = append(chain, f)
 		}
 	}
-	slices.SortFunc(chain, func(a, b *File) int { return compare(a.First, b.First) })
+	slices.SortFunc(chain, func(a, b *File) int { return cmp.Compare(a.First, b.First) })
 	for i := 1; i < len(chain); i++ {
 		if chain[i].First != chain[i-1].Last+1 {
 			return nil // the list is not ours

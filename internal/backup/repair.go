@@ -1,6 +1,7 @@
 package backup
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -106,22 +107,12 @@ func donorsOf(dir string) ([]aof.Donor, error) {
 		return nil, err
 	}
 	files := slices.Clone(l.Files)
-	slices.SortStableFunc(files, func(a, b File) int { return compare(b.To, a.To) })
+	slices.SortStableFunc(files, func(a, b File) int { return cmp.Compare(b.To, a.To) })
 	donors := make([]aof.Donor, len(files))
 	for i := range files {
 		donors[i] = aof.Donor{Path: files[i].path(dir), Piece: files[i].Piece}
 	}
 	return donors, nil
-}
-
-func compare(a, b uint64) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
 }
 
 // lostBehind tells what is lost if the log ends before index from.

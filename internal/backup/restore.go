@@ -58,7 +58,7 @@ func Restore(from, dir string, t Target) (*Restored, error) {
 		return nil, err
 	}
 	marker := filepath.Join(dir, Marker)
-	if err := writeSynced(marker, []byte("A log is being restored into this directory. If that was interrupted, empty it and begin again.\n")); err != nil {
+	if err := aof.WriteSynced(marker, []byte("A log is being restored into this directory. If that was interrupted, empty it and begin again.\n")); err != nil {
 		return nil, err
 	}
 	r, err := w.make(from, dir)
@@ -68,7 +68,7 @@ func Restore(from, dir string, t Target) (*Restored, error) {
 	if err := os.Remove(marker); err != nil {
 		return nil, err
 	}
-	return r, syncDir(dir)
+	return r, aof.OS().SyncDir(dir)
 }
 
 // Unfinished tells whether a restore into dir has not come to its end.
@@ -146,7 +146,7 @@ func (w *plan) make(from, dir string) (*Restored, error) {
 		}
 		state = payload
 	}
-	if err := syncDir(dir); err != nil {
+	if err := aof.OS().SyncDir(dir); err != nil {
 		return nil, err
 	}
 	return w.open(dir, state)

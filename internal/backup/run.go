@@ -333,7 +333,7 @@ func (r *run) examine(c *aof.Contents, p *aof.Piece, path string) (f File, err e
 
 // finish makes the list that was copied the newest point.
 func (r *run) finish(c *aof.Contents) error {
-	if err := syncDir(r.dir); err != nil {
+	if err := aof.OS().SyncDir(r.dir); err != nil {
 		return err
 	}
 	point := Point{Seq: 1, Index: c.Index, TimeMs: c.TimeMs, WholeFrom: c.WholeFrom}
