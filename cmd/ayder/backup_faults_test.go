@@ -30,9 +30,11 @@ func stocked(t *testing.T) *backupTest {
 	t.Helper()
 	b := newBackupTest(t, proc.Run(t, proc.Options{Args: smallSegments}))
 	b.change(1)
-	stop := b.load()
-	deadline(t, "some segments are full", func() bool { return len(b.now().Pieces) > 5 })
-	stop()
+	for body := bytes.Repeat([]byte("load"), 10_000); len(b.now().Pieces) <= 5; {
+		for i := range 50 {
+			mustProduce(t, b.c, "churn", i%2, body)
+		}
+	}
 	b.change(2)
 	b.list()
 	return b
@@ -133,15 +135,20 @@ func TestBackupIsBrokenOffEverywhere(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer src.Close()
-	runs := 0
+	runs, had := 0, int64(-1)
 	for ; ; runs++ {
 		_, err := backup.Run(t.Context(), &failing{src, 3}, b.dest, backup.Options{})
 		if err == nil {
 			break
 		}
-		if !errors.Is(err, errBrokenOff) || runs > 200 {
+		if !errors.Is(err, errBrokenOff) {
 			t.Fatal(runs, err)
 		}
+		has := bytesIn(t, b.dest)
+		if has <= had {
+			t.Fatalf("run %d left %d bytes, the one before it %d", runs, has, had)
+		}
+		had = has
 	}
 	if runs < 10 {
 		t.Errorf("only %d runs were broken off", runs)
@@ -158,6 +165,23 @@ func TestBackupIsBrokenOffEverywhere(t *testing.T) {
 	if _, err := backup.Run(ended, src, filepath.Join(t.TempDir(), "other"), backup.Options{}); !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
+}
+
+// bytesIn is how much the files of a directory hold.
+func bytesIn(t *testing.T, dir string) (n int64) {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		i, err := e.Info()
+		if err != nil {
+			t.Fatal(err)
+		}
+		n += i.Size()
+	}
+	return n
 }
 
 // flipBit changes one bit of a file.
