@@ -13,8 +13,9 @@ import (
 // reader's system.
 
 const style = `
-:root{color-scheme:light dark;--line:#8886;--soft:#8881;--link:#0550ae}
-@media (prefers-color-scheme:dark){:root{--link:#79b8ff}}
+:root{color-scheme:light dark;--line:#8886;--soft:#8881;--link:#0550ae;--text:#1b1b1b;--page:#fff}
+@media (prefers-color-scheme:dark){:root{--link:#79b8ff;--text:#e8e8e8;--page:#141414}}
+html{color:var(--text);background:var(--page)}
 *{box-sizing:border-box}
 body{font:16px/1.55 system-ui,sans-serif;margin:0 auto;max-width:78rem;padding:0 1rem 3rem}
 a{color:var(--link)}
@@ -25,7 +26,7 @@ main{min-width:0;max-width:52rem;overflow-wrap:break-word}
 h1{font-size:1.7rem;line-height:1.25;margin:.6rem 0 1rem}
 h2{font-size:1.25rem;margin-top:2.4rem;border-top:1px solid var(--line);padding-top:1rem}
 h3{font-size:1.05rem;margin:1.8rem 0 .3rem}
-.anchor{text-decoration:none;padding-left:.4rem;opacity:.8}
+.anchor{text-decoration:none;font-weight:normal;padding-left:.4rem;opacity:.8}
 .anchor:hover,.anchor:focus{opacity:1}
 code,.call{font-family:ui-monospace,Menlo,Consolas,monospace;font-size:.88em}
 :not(pre)>code{background:var(--soft);padding:.1em .25em;border-radius:3px}

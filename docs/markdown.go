@@ -38,11 +38,14 @@ var converter = sync.OnceValue(func() goldmark.Markdown {
 	)
 })
 
-// wider makes what may be wider than the page scroll by itself, by keyboard too. In code these tags are escaped.
-var wider = strings.NewReplacer(
+// accessible makes what may be wider than the page scroll by itself, by keyboard too, and of a header without text a cell, which no screen
+// reader announces. In code these tags are escaped.
+var accessible = strings.NewReplacer(
 	"<pre>", `<pre tabindex="0">`,
 	"<table>", `<div class="wide" tabindex="0"><table>`,
 	"</table>", "</table></div>",
+	"<th></th>", "<td></td>",
+	`<th align="right"></th>`, `<td align="right"></td>`,
 )
 
 // markdown makes a page of a file of the repository.
@@ -62,7 +65,7 @@ func markdown(file string) *content {
 	if err := converter().Renderer().Render(&out, raw, tree); err != nil {
 		panic(fmt.Sprintf("bug: %s: %v", file, err))
 	}
-	c.html = wider.Replace(out.String())
+	c.html = accessible.Replace(out.String())
 	return c
 }
 

@@ -87,7 +87,7 @@ func reference() *content {
 	})
 	p.WriteString("</ul>\n")
 	p.operations(p.operation)
-	return &content{title: "Every call", html: wider.Replace(p.String())}
+	return &content{title: "Every call", html: accessible.Replace(p.String())}
 }
 
 func (p *sheet) operations(visit func(path, method string, op node)) {

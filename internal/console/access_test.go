@@ -7,7 +7,11 @@ import (
 	"strings"
 	"testing"
 
+	"ayder/docs"
 	"ayder/internal/testkit/proc"
+
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/chromedp"
 )
 
 // The console is for everybody: with the keyboard alone, on a phone, in the dark, by voice.
@@ -143,27 +147,16 @@ func (p *tab) to(label string) {
 
 // TestAxe has axe-core look at every view, light and dark, wide and narrow: it finds nothing.
 func TestAxe(t *testing.T) {
-	root, err := proc.ModuleRoot()
-	if err != nil {
-		t.Fatal(err)
-	}
-	path := os.Getenv("AYDER_AXE")
-	if path == "" {
-		path = filepath.Join(root, "tools/web/node_modules/axe-core/axe.min.js")
-	}
-	axe, err := os.ReadFile(path)
-	if err != nil {
-		t.Skip("there is no axe-core: npm ci --prefix tools/web")
-	}
+	axe := axeCore(t)
 	s := ownServer(t)
 	furnish(t, s)
 	p := newTab(t)
 	p.open(s.Addr, "dev", "#/")
 	p.run(`sessionStorage.setItem("ayder.namespaces", '["settings"]')`)
-	p.run(string(axe))
-	for _, theme := range []string{"light", "dark"} {
+	p.run(axe)
+	for _, theme := range themes {
 		p.run(`document.documentElement.dataset.theme = ` + quoted(theme))
-		for _, width := range []int64{1280, 320} {
+		for _, width := range widths {
 			p.size(width, 800)
 			for _, view := range views {
 				p.shown(view)
@@ -179,6 +172,60 @@ func TestAxe(t *testing.T) {
 				p.press("Menu")
 			}
 		}
+	}
+}
+
+// TestAxeDocs has it look at the pages of the documentation, which follow the system's colours.
+func TestAxeDocs(t *testing.T) {
+	axe := axeCore(t)
+	s := ownServer(t)
+	p := newTab(t)
+	for _, name := range append(docs.Names(), "errors") {
+		p.do(chromedp.Navigate("http://" + s.Addr + strings.TrimSuffix("/docs/"+name, "/")))
+		p.run(axe)
+		for _, theme := range themes {
+			p.prefers(theme)
+			for _, width := range widths {
+				p.size(width, 800)
+				where := fmt.Sprintf("/docs/%s, %s, %d", name, theme, width)
+				p.look(where)
+				if p.ask(`document.documentElement.scrollWidth > innerWidth`) == "true" {
+					p.Errorf("%s: wider than the screen", where)
+				}
+			}
+		}
+	}
+}
+
+var (
+	themes = []string{"light", "dark"}
+	widths = []int64{1280, 320}
+)
+
+// axeCore is the text of axe-core, without which the test is skipped.
+func axeCore(t *testing.T) string {
+	t.Helper()
+	root, err := proc.ModuleRoot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := os.Getenv("AYDER_AXE")
+	if path == "" {
+		path = filepath.Join(root, "tools/web/node_modules/axe-core/axe.min.js")
+	}
+	axe, err := os.ReadFile(path)
+	if err != nil {
+		t.Skip("there is no axe-core: npm ci --prefix tools/web")
+	}
+	return string(axe)
+}
+
+// prefers has the system prefer a colour scheme.
+func (p *tab) prefers(scheme string) {
+	p.Helper()
+	media := emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}}
+	if _, err := chromedp.Call(p.ctx, emulation.SetEmulatedMedia, media); err != nil {
+		p.Fatal(err)
 	}
 }
 
