@@ -78,8 +78,8 @@ var modules = map[string][]string{
 	"golang.org/x/sys":                        {"internal/uring", "internal/testkit/...", "netpoll", "aof", "cmd/ayder/...", "bench/...", "tools/..."},
 	"go.yaml.in/yaml/v3":                      {"docs"}, // the OpenAPI document
 	"modernc.org/sqlite":                      {},       // what queries are compared with, in test files
-	"github.com/chromedp/cdproto":             {},       // what chromedp has no action for, in the same test files
 	"github.com/chromedp/chromedp":            {},       // drives the browser that the console is tested in, in test files
+	"github.com/chromedp/cdproto":             {},       // what chromedp has no action for, in the same test files
 	"github.com/cloudevents/sdk-go/v2":        {},       // what reads and writes events in test files
 	"github.com/twmb/avro":                    {"internal/schema"},
 	"github.com/bufbuild/protocompile":        {"internal/schema"},

@@ -14,7 +14,7 @@ const (
 	answerBytesMax = 64 << 20              // an answer's body
 	portMin        = 10_000                // ports below the range that the kernel gives to outgoing
 	portMax        = 32_000                // connections: one of thousands of clients may sit on any other
-	portTries      = 200
+	portBlock      = 200                   // of them are given to a process at once
 	umountTries    = 50
 	dumpWait       = 10 * time.Second // for the end of a server that was asked for its goroutines
 )

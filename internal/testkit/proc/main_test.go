@@ -22,6 +22,14 @@ func TestMain(m *testing.M) {
 	if i := slices.Index(os.Args, "--listen"); i > 0 {
 		os.Exit(smallServer(os.Args[i+1]))
 	}
+	if os.Args[len(os.Args)-1] == "port" {
+		port, err := FreePort()
+		if err != nil {
+			panic(err)
+		}
+		fmt.Print(port)
+		os.Exit(0)
+	}
 	os.Exit(Main(m))
 }
 

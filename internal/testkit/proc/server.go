@@ -3,7 +3,6 @@ package proc
 import (
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -97,25 +96,6 @@ func Environment() []string {
 func (s *Server) reap() {
 	s.err = s.cmd.Wait()
 	close(s.done)
-}
-
-// given are the ports that this process has handed out: none is free a second time, although nobody listens there yet.
-var given sync.Map
-
-// FreePort finds a loopback port that nothing listens on and that it has not returned before.
-func FreePort() (int, error) {
-	var err error
-	for range portTries {
-		port := portMin + rand.IntN(portMax-portMin)
-		var l net.Listener
-		if l, err = net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port))); err == nil {
-			if _, taken := given.LoadOrStore(port, true); !taken {
-				return port, l.Close()
-			}
-			err = l.Close()
-		}
-	}
-	return 0, fmt.Errorf("no free port: %w", err)
 }
 
 // ErrEnded is in the error of everything that needs a server that has ended.

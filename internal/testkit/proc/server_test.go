@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -115,14 +116,36 @@ func TestServersDoNotInheritTheProductsSettings(t *testing.T) {
 	}
 }
 
-func TestFreePortsAreOutsideTheRangeOfOutgoingConnections(t *testing.T) {
-	for range 50 {
-		port, err := FreePort()
+// Ports are outside the range of outgoing connections, and no two processes get the same.
+func TestFreePorts(t *testing.T) {
+	seen := map[int]bool{}
+	note := func(first, n int) {
+		for port := first; port < first+n; port++ {
+			if port < portMin || port >= portMax || seen[port] {
+				t.Fatalf("port %d: it has been handed out: %v", port, seen[port])
+			}
+			seen[port] = true
+		}
+	}
+	for i := range portBlock {
+		n := 1 + i%4
+		first, err := FreePorts(n)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if port < portMin || port >= portMax {
-			t.Fatalf("port %d", port)
+		note(first, n)
+		if n == 4 { // others take turns with this one
+			out, err := exec.Command(os.Args[0], "port").Output()
+			if err != nil {
+				t.Fatal(err)
+			}
+			port, err := strconv.Atoi(string(out))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if seen[port] {
+				t.Fatalf("another process was given port %d as well", port)
+			}
 		}
 	}
 }
