@@ -4,6 +4,7 @@
 
 GO        ?= go
 FUZZTIME  ?= 10s
+TEST_MAX  ?= 25m # for one package: Go's own 10m are too few for cmd/ayder on a slow machine
 CLUSTER   ?= # flags of tools/cluster: make cluster CLUSTER='-ports 7000,8000,9000,10000,11000'
 VM        ?= # flags of tools/vm: make arm64-vm VM='-suite trixie -package linux-image-arm64-16k'
 VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
@@ -30,10 +31,10 @@ build: ## build bin/ayder, static, with giouring
 	CGO_ENABLED=0 $(GO) build -trimpath -tags '$(RING_TAGS)' -ldflags='$(LDFLAGS)' -o bin/ayder ./cmd/ayder
 
 test: ## run all tests
-	$(GO) test ./...
+	$(GO) test -timeout $(TEST_MAX) ./...
 
 race: ## run all tests under the race detector
-	$(GO) test -race ./...
+	$(GO) test -timeout $(TEST_MAX) -race ./...
 
 lint: ## vet, format, staticcheck, builds for arm64 and darwin, go.mod is tidy
 	$(GO) vet ./...

@@ -3,7 +3,6 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"io/fs"
 	"net/http"
 	"net/url"
 	"os"
@@ -284,33 +283,7 @@ func TestImageContextHasWhatTheBuildNeeds(t *testing.T) {
 		if !ok {
 			continue
 		}
-		from := deployed(t, name)
-		err := filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
-			switch {
-			case err != nil:
-				return err
-			case d.IsDir() && d.Name() == "testdata":
-				return filepath.SkipDir
-			case d.IsDir():
-				return nil
-			}
-			rel, err := filepath.Rel(deployed(t, "."), path)
-			if err != nil {
-				return err
-			}
-			data, err := os.ReadFile(path)
-			if err != nil {
-				return err
-			}
-			to := filepath.Join(dir, rel)
-			if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
-				return err
-			}
-			return os.WriteFile(to, data, 0o600)
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
+		proc.CopySource(t, dir, name)
 	}
 	mustRun(t, dir, "make", "build", "VERSION=image", "REVISION=")
 	mustRun(t, dir, "go", "build", "-o", filepath.Join(dir, "certs-tool"), "./tools/certs")

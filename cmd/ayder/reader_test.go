@@ -114,7 +114,7 @@ var instead = []struct {
 }{
 	{regexp.MustCompile(`^make [a-z]+$`), "the program is there already; TestPagesNameWhatThereIs looks for the target", nil},
 	{regexp.MustCompile(`^PARTS=.* bench/run\.sh$`), "it measures for minutes, beside other servers that need not be here", nil},
-	{regexp.MustCompile(`^go test \./\.\.\.$`), "this is a part of it", nil},
+	{regexp.MustCompile(`^go test -timeout 25m \./\.\.\.$`), "this is a part of it", nil},
 	{regexp.MustCompile(`^(sudo )?(docker|podman|apt|apt-get|dpkg|systemctl|journalctl) .*$`), "there is no container engine, and no package is installed, in a test", nil},
 	{regexp.MustCompile(`^pkill -KILL (?:-x ayder|-f (\S+))$`), "it would end other people's servers as well", func(r *pageReader, named string) { r.end(syscall.SIGKILL, named) }},
 	{regexp.MustCompile(`^pkill -INT (?:-x ayder|-f (\S+))$`), "it would end other people's servers as well", func(r *pageReader, named string) { r.end(syscall.SIGINT, named) }},
@@ -164,13 +164,8 @@ func newPageReader(t *testing.T) *pageReader {
 			t.Skip("not all tools are here: ", err)
 		}
 	}
-	root, err := proc.ModuleRoot()
-	if err != nil {
-		t.Fatal(err)
-	}
 	r := &pageReader{t: t, dir: t.TempDir()}
-	copyTree(t, root, r.dir)
-	copyScripts(t, root, r.dir)
+	proc.CopySource(t, r.dir)
 	if err := os.Mkdir(filepath.Join(r.dir, "bin"), 0o755); err != nil {
 		t.Fatal(err)
 	}

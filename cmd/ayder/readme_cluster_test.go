@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -121,33 +120,6 @@ func TestReadmeClusterWordForWord(t *testing.T) {
 	m := readCluster(t, root)
 	if err := inOwnNetwork(func() { r.follow(m.steps, func(ctx context.Context) { r.judgeCluster(ctx, m) }) }); err != nil {
 		t.Skip("the ports of the example may be taken in the network that is there: ", err)
-	}
-}
-
-// copyScripts copies deploy/cluster with its modes, but not what the scripts have made there.
-func copyScripts(t *testing.T, root, to string) {
-	t.Helper()
-	from := filepath.Join(root, "deploy", "cluster")
-	to = filepath.Join(to, "deploy", "cluster")
-	if err := os.MkdirAll(to, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	entries, err := os.ReadDir(from)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, e := range entries {
-		info, err := e.Info()
-		if err != nil || e.IsDir() {
-			continue
-		}
-		text, err := os.ReadFile(filepath.Join(from, e.Name()))
-		if err == nil {
-			err = os.WriteFile(filepath.Join(to, e.Name()), text, info.Mode()&fs.ModePerm)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
 	}
 }
 

@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -51,7 +49,7 @@ func TestReadmeCommandsAreReal(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := readReadme(t, root)
-	if len(r.steps) < 20 || r.steps[0].script != "go run ./cmd/ayder" || r.find("go test").script != "go test ./..." {
+	if len(r.steps) < 20 || r.steps[0].script != "go run ./cmd/ayder" || r.find("go test").script != "go test -timeout 25m ./..." {
 		t.Errorf("%d commands, starting is %q, testing is %q", len(r.steps), r.steps[0].script, r.find("go test").script)
 	}
 	noCommand := regexp.MustCompile(`^(\./data|dev|/docs|kill -9|bin/ayder|"durable":true,"synced":true|[A-Z_]+|RF_BEARER_TOKENS='[^']*'|--[a-z-]+)$`)
@@ -118,43 +116,6 @@ func (r *pageReader) judgeReadme(ctx context.Context, m *commandPage) {
 		if out, err := shell(ctx, r.dir, "go run ./cmd/ayder "+command+" ./data"); err != nil || out == "" {
 			r.t.Errorf("%s: %v %s", command, err, out)
 		}
-	}
-}
-
-// copied are the kinds of files that building needs.
-var copied = []string{".go", ".mod", ".sum", ".yaml", ".md", ".svg", ".html", ".js", ".css", ".json", ".png", ".ico"}
-
-// copyTree copies what building needs.
-func copyTree(t *testing.T, from, to string) {
-	t.Helper()
-	err := filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		name, err := filepath.Rel(from, path)
-		if err != nil {
-			return err
-		}
-		if d.IsDir() {
-			if name != "." && (strings.HasPrefix(d.Name(), ".") || name == "data" || name == "bin" || d.Name() == "testdata") {
-				return fs.SkipDir
-			}
-			return os.MkdirAll(filepath.Join(to, name), 0o755)
-		}
-		if !slices.Contains(copied, filepath.Ext(name)) || strings.HasSuffix(name, "_test.go") {
-			return nil
-		}
-		text, err := os.ReadFile(path)
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil // a temporary file of somebody else
-		}
-		if err != nil {
-			return err
-		}
-		return os.WriteFile(filepath.Join(to, name), text, 0o644)
-	})
-	if err != nil {
-		t.Fatal(err)
 	}
 }
 

@@ -6,11 +6,9 @@ import (
 	"compress/gzip"
 	"encoding/json"
 	"io"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
@@ -27,7 +25,8 @@ func TestTheSameSourceGivesTheSameFiles(t *testing.T) {
 	for i := range sums {
 		from, out := root, t.TempDir()
 		if i == 1 {
-			from = copyOf(t, root)
+			from = t.TempDir()
+			proc.CopySource(t, from)
 		}
 		t.Chdir(from)
 		args := []string{"-version", "v9.8.7-3-gabc", "-revision", "abc", "-out", out, "-targets", "linux/amd64"}
@@ -61,37 +60,6 @@ func inTree(t *testing.T) string {
 	t.Setenv("SOURCE_DATE_EPOCH", "1700000000")
 	t.Chdir(root)
 	return root
-}
-
-// copyOf is what of the tree belongs to a build.
-func copyOf(t *testing.T, root string) string {
-	t.Helper()
-	dir := t.TempDir()
-	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		rel, err := filepath.Rel(root, path)
-		switch {
-		case err != nil:
-			return err
-		case d.IsDir() && slices.Contains([]string{".git", "bin", "dist", "data", "testdata"}, d.Name()):
-			return filepath.SkipDir
-		case d.IsDir():
-			return os.MkdirAll(filepath.Join(dir, rel), 0o700)
-		case !d.Type().IsRegular():
-			return nil
-		}
-		data, err := os.ReadFile(path)
-		if err != nil {
-			return err
-		}
-		return os.WriteFile(filepath.Join(dir, rel), data, 0o600)
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return dir
 }
 
 // lookInside unpacks what was made and looks whether it is all there.
