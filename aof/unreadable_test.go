@@ -88,6 +88,45 @@ func TestUnreadableBlocks(t *testing.T) {
 	}
 }
 
+// What cannot be read is taken from a copy, wherever in a file it is.
+func TestUnreadableBlocksAreMended(t *testing.T) {
+	const block = aof.BlockBytes
+	for _, c := range []struct {
+		segment  int
+		from, to int64
+	}{{2, 3 * block, 4 * block}, {1, 0, block}, {3, block, 1 << 30}, {4, block + 2*5000, 1 << 30}, {4, block, 1 << 30}, {4, 0, block}, {0, 0, 1 << 30}} {
+		r := damageRig(t)
+		want := strings.Join(r.positions(), "\n")
+		listed, err := r.log.Contents(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.mustClose()
+		var donors []aof.Donor
+		for _, p := range listed.Pieces {
+			d := aof.Donor{Path: "/copies/" + p.Name + ".copy", Piece: p}
+			b, _ := r.fs.Get(filepath.Join(rigDir, p.Name))
+			r.fs.Put(d.Path, b)
+			donors = append(donors, d)
+		}
+		name := filepath.Base(r.path(".aof", c.segment))
+		disk := &deadBlocks{r.fs, map[string][2]int64{name: {c.from, c.to}}}
+		mended, err := aof.Mend(disk, rigDir, donors, false)
+		if err != nil || len(mended) != 1 || filepath.Base(mended[0].File) != name {
+			t.Fatalf("%+v: %+v, %v", c, mended, err)
+		}
+		if again, err := aof.Mend(disk, rigDir, donors, true); err != nil || len(again) != 1 || again[0] != mended[0] {
+			t.Fatalf("%+v: %+v, %v", c, again, err)
+		}
+		disk.dead = nil // other blocks hold the file now
+		if report, err := aof.Check(disk, rigDir); err != nil || !report.OK() {
+			t.Errorf("%+v: %v", c, err)
+		}
+		r.mustOpen()
+		mustEqual(t, strings.Join(r.positions(), "\n"), want)
+	}
+}
+
 // The operating system's FS says of a block that cannot be read that it is damaged.
 func TestUnreadableFile(t *testing.T) {
 	const path = "/proc/self/mem" // at 0 nothing is mapped

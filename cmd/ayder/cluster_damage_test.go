@@ -88,6 +88,10 @@ func TestADamagedFollowerHealsWhileTheClusterGoesOn(t *testing.T) {
 			if out, code := ayder(t, nil, "check", n.options.Dir); code != 3 || !strings.Contains(out, "damage:") {
 				t.Errorf("check: exit status %d: %s", code, out)
 			}
+			mustRepair(t, 1, "must not give up by itself what it confirmed", n.options.Dir, "--cut", "--yes")
+			if _, err := os.Stat(filepath.Join(n.options.Dir, "quarantine")); err == nil {
+				t.Error("what was refused has put something aside")
+			}
 			g.launch(n)
 			g.mustHeal(n)
 			g.mustAllHold("slabs", 0, want)
