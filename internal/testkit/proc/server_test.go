@@ -118,7 +118,7 @@ func TestServersDoNotInheritTheProductsSettings(t *testing.T) {
 
 // Ports are outside the range of outgoing connections, and no two processes get the same.
 func TestFreePorts(t *testing.T) {
-	seen := map[int]bool{}
+	self, seen := Self(t), map[int]bool{}
 	note := func(first, n int) {
 		for port := first; port < first+n; port++ {
 			if port < portMin || port >= portMax || seen[port] {
@@ -135,7 +135,7 @@ func TestFreePorts(t *testing.T) {
 		}
 		note(first, n)
 		if n == 4 { // others take turns with this one
-			out, err := exec.Command(os.Args[0], "port").Output()
+			out, err := exec.Command(self, "port").Output()
 			if err != nil {
 				t.Fatal(err)
 			}
