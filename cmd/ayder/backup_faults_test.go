@@ -144,7 +144,7 @@ func TestBackupIsBrokenOffEverywhere(t *testing.T) {
 		if !errors.Is(err, errBrokenOff) {
 			t.Fatal(runs, err)
 		}
-		has := bytesIn(t, b.dest)
+		has := bytesIn(t, b.dest, "")
 		if has <= had {
 			t.Fatalf("run %d left %d bytes, the one before it %d", runs, has, had)
 		}
@@ -165,23 +165,6 @@ func TestBackupIsBrokenOffEverywhere(t *testing.T) {
 	if _, err := backup.Run(ended, src, filepath.Join(t.TempDir(), "other"), backup.Options{}); !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
-}
-
-// bytesIn is how much the files of a directory hold.
-func bytesIn(t *testing.T, dir string) (n int64) {
-	t.Helper()
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, e := range entries {
-		i, err := e.Info()
-		if err != nil {
-			t.Fatal(err)
-		}
-		n += i.Size()
-	}
-	return n
 }
 
 // flipBit changes one bit of a file.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -17,7 +18,13 @@ import (
 // whatever happens meanwhile, and what is alive is all there.
 
 // logBytes is the size of the log's files in a directory.
-func logBytes(t *testing.T, dir string) (total int64) {
+func logBytes(t *testing.T, dir string) int64 {
+	t.Helper()
+	return bytesIn(t, dir, ".aof", ".ready", ".tmp")
+}
+
+// bytesIn is the size of the files in a directory whose names end in one of these.
+func bytesIn(t *testing.T, dir string, suffixes ...string) (total int64) {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -31,7 +38,7 @@ func logBytes(t *testing.T, dir string) (total int64) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if name := e.Name(); strings.HasSuffix(name, ".aof") || strings.HasSuffix(name, ".ready") || strings.HasSuffix(name, ".tmp") {
+		if slices.ContainsFunc(suffixes, func(s string) bool { return strings.HasSuffix(e.Name(), s) }) {
 			total += info.Size()
 		}
 	}
