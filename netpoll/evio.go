@@ -44,7 +44,7 @@ type evioEngine struct {
 
 	dir      string // holds the private socket
 	started  bool   // Handler.Start was called
-	stopping bool   // Handler.Stop was called, evio is to end
+	stopping bool   // Handler.Stop was called, evio is to end; until it does, it goes on with what it has read
 
 	listeners []int // descriptors of the listener, until it is closed (evio_listener.go)
 	deaf      bool  // it is closed, as far as that can be done
@@ -239,6 +239,9 @@ func (e *evioEngine) start() {
 func (e *evioEngine) onOpened(ec evio.Conn) ([]byte, evio.Options, evio.Action) {
 	e.start()
 	opts := evio.Options{ReuseInputBuffer: true}
+	if e.stopping {
+		return nil, opts, evio.Close
+	}
 	if ec.AddrIndex() == 1 {
 		ec.SetContext(&privateConn{})
 		return nil, opts, evio.None
@@ -311,7 +314,7 @@ func (e *evioEngine) identify(ec evio.Conn, p *privateConn, in []byte) evio.Acti
 	delete(e.expect, id)
 	e.mu.Unlock()
 	switch {
-	case !ok:
+	case !ok, e.stopping: // or its TLS connection has ended before its token was read
 		return evio.Close
 	case id == e.wakerID:
 		ec.SetContext(nil)

@@ -169,6 +169,54 @@ func TestTLSPeerVanishes(t *testing.T) {
 	})
 }
 
+// TestBridgeComesTooLate: evio goes on for a moment after the loop has ended. What a TLS connection that is gone already has left to
+// read by then opens no connection.
+func TestBridgeComesTooLate(t *testing.T) {
+	h := &script{}
+	s, connect := startTLS(t, Options{Backend: BackendEvio}, h)
+	e := s.engine.(*evioEngine)
+	far, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: e.socketPath(), Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer far.Close()
+	id := token{1, 2, 3}
+	e.mu.Lock()
+	e.expect[id] = "somebody"
+	e.mu.Unlock()
+	c := connect() // what came before it has been accepted when it is served
+	sendText(t, c, "hello\n")
+	wantText(t, c, "hello\n")
+	_ = c.Close()
+	if err := s.Drain(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	// The loop stands still while a wake-up and the token arrive, in this order, and ends with the wake-up.
+	stands, goOn, turns := make(chan bool), make(chan bool), 0
+	s.Loops()[0].Post(func() {
+		s.Loops()[0].Busy = func() bool { turns++; return turns == 1 }
+		stands <- true
+		<-goOn
+	})
+	<-stands
+	stopped := make(chan error, 1)
+	go func() { stopped <- s.Shutdown(t.Context()) }()
+	until(t, "the shutdown", func() bool { return s.phase.Load() == phaseEnding })
+	if _, err := e.far.Load().Write(wakeByte); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := far.Write(id[:]); err != nil {
+		t.Fatal(err)
+	}
+	goOn <- true
+	if err := <-stopped; err != nil {
+		t.Fatal(err)
+	}
+	if opened := h.opened.Load(); opened != 1 {
+		t.Errorf("%d connections were opened", opened)
+	}
+}
+
 // TestTLSConnsMax: handshakes and TLS connections count with the others.
 func TestTLSConnsMax(t *testing.T) {
 	backends(t, func(t *testing.T, backend string) {
