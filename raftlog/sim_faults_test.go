@@ -164,9 +164,7 @@ func handOver(s *sim, m *simMachine) {
 
 // failDisk makes one of the next writes fail.
 func failDisk(s *sim, m *simMachine) {
-	n := 1 + s.rng.IntN(20)
-	s.ledger.event("disk of %s fails at write %d", m.name, n)
-	m.disk.breakAt(n)
+	m.breakDisk(1 + s.rng.IntN(20))
 }
 
 // fillDisk leaves less room on the disk than a segment or two need.

@@ -246,6 +246,17 @@ func (m *simMachine) end(l *simLife, cut func(*simnet.Host), lose func(*simDisk)
 	l.resume()
 }
 
+// breakDisk makes the n-th write from now fail, if there is a process that is past its start: that it ends then is no harm.
+func (m *simMachine) breakDisk(n int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.life == nil || m.life.node.Load() == nil {
+		return
+	}
+	m.s.ledger.event("disk of %s fails at write %d", m.name, n)
+	m.disk.breakAt(n)
+}
+
 // restart ends the process as an operator does: leadership is handed over first, then everything is closed. A new process
 // follows.
 func (m *simMachine) restart() {
