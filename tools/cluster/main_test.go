@@ -32,6 +32,9 @@ func TestMain(m *testing.M) {
 	os.Exit(proc.Main(m))
 }
 
+// played is the last that a played server says by itself: from then on SIGTERM ends it in order.
+const played = "it plays"
+
 // leaderFile names the leader of a played cluster: "node2 7" leads in term 7.
 const leaderFile = "leader"
 
@@ -56,6 +59,7 @@ func playServer() int {
 	}
 	term := make(chan os.Signal, 1)
 	signal.Notify(term, syscall.SIGTERM)
+	fmt.Println(played)
 	http.HandleFunc("/metrics_ha", func(w http.ResponseWriter, r *http.Request) { answerMetrics(w, r, id, filepath.Dir(dir)) })
 	failed := make(chan error, 1)
 	go func() { failed <- http.ListenAndServe(playedAddr(id), nil) }()
@@ -179,6 +183,20 @@ func (r *running) ends(want int) {
 	}
 }
 
+// awaitAll waits until the three nodes have said everything: that one leads tells nothing of the others.
+func (r *running) awaitAll() {
+	r.t.Helper()
+	deadline := time.Now().Add(proc.HangGuard)
+	for _, id := range []string{"node1", "node2", "node3"} {
+		for !strings.Contains(r.log(id), played) {
+			if time.Now().After(deadline) {
+				r.t.Fatalf("%s has said\n%s", id, r.log(id))
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+	}
+}
+
 // stops sends ^C and expects that nothing is left.
 func (r *running) stops() {
 	r.t.Helper()
@@ -219,6 +237,7 @@ func TestThreeNodesAreStartedAndStopped(t *testing.T) {
 	r.says(`node1  http://127\.0\.0\.1:\d+  raft 127\.0\.0\.1:\d+  pid \d+  leads, term 1\n`)
 	r.says(`node2  http://127\.0\.0\.1:\d+  raft 127\.0\.0\.1:\d+  pid \d+\n`)
 	r.says(`(?m)node3  .*\n\nwrite(.*\n)+  curl .*\n`)
+	r.awaitAll()
 	r.stops()
 	for id, want := range map[string]bool{"node1": true, "node2": false, "node3": false} {
 		log := r.log(id)

@@ -20,6 +20,9 @@ var ports struct {
 	held      []*os.File // open as long as the process lives
 }
 
+// portsDir holds the files. A test may have a directory for temporary files of its own later.
+var portsDir = filepath.Join(os.TempDir(), "ayder-test-ports")
+
 var errNoPorts = errors.New("no free ports")
 
 // FreePort finds a loopback port that nothing listens on and that neither this process nor another has been given.
@@ -56,13 +59,12 @@ func allFree(first, n int) bool {
 // nextBlock takes a block that nobody has.
 func nextBlock() error {
 	const blocks = (portMax - portMin) / portBlock
-	dir := filepath.Join(os.TempDir(), "ayder-test-ports")
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(portsDir, 0o755); err != nil {
 		return err
 	}
 	for _, i := range rand.Perm(blocks) {
 		first := portMin + i*portBlock
-		f, err := os.OpenFile(filepath.Join(dir, strconv.Itoa(first)), os.O_RDWR|os.O_CREATE, 0o644)
+		f, err := os.OpenFile(filepath.Join(portsDir, strconv.Itoa(first)), os.O_RDWR|os.O_CREATE, 0o644)
 		if err != nil {
 			return err
 		}
